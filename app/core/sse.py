@@ -1,0 +1,61 @@
+"""Server-sent events in bytes: where a frame ends, and what data a frame carries.
+
+Source: WHATWG HTML, "Server-sent events", §9.2.5: lines end with LF, CRLF or a lone CR; an event ends with a blank
+line; a line that starts with a colon is a comment. Nothing is decoded here, so a character split over two network
+reads costs nothing.
+"""
+
+from __future__ import annotations
+
+import re
+
+_BOUNDARY = re.compile(rb"\r\n(?:\r\n|\n|\r)|\n(?:\r\n|\n|\r)|\r(?!\n)(?:\r\n|\r)")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+def end_of_frames(buffer: bytes) -> int:
+    """The index just past the last complete frame of `buffer`; 0 if there is none.
+
+    A trailing lone CR may be half of a CRLF: when it ends the buffer it still ends a blank line, whichever it is.
+    """
+    if buffer.endswith(b"\n\n") or buffer.endswith(b"\r\n\r\n"):
+        return len(buffer)
+    end = 0
+    if b"\r" not in buffer:
+        return buffer.rfind(b"\n\n") + 2 if b"\n\n" in buffer else 0
+    for match in _BOUNDARY.finditer(buffer):
+        end = match.end()
+    return end
+
+
+def split_frames(buffer: bytes) -> list[bytes]:
+    """Complete frames of `buffer`, each with the blank line that ends it; their concatenation is `buffer`.
+
+    What follows the last boundary is returned as a last, incomplete frame.
+    """
+    frames: list[bytes] = []
+    start = 0
+    for match in _BOUNDARY.finditer(buffer):
+        frames.append(buffer[start : match.end()])
+        start = match.end()
+    if start < len(buffer):
+        frames.append(buffer[start:])
+    return frames
+
+
+def frame_data(frame: bytes) -> bytes | None:
+    """The joined `data` of a frame (several data lines are joined by LF); None for comments and other fields."""
+    parts = [
+        line[6:] if line.startswith(b"data: ") else line[5:]
+        for line in _LINE_END.split(frame)
+        if line.startswith(b"data:")
+    ]
+    return b"\n".join(parts) if parts else None
+
+
+def frame_event(frame: bytes) -> bytes | None:
+    """The value of a frame's `event` field, or None."""
+    for line in _LINE_END.split(frame):
+        if line.startswith(b"event:"):
+            return line[6:].strip()
+    return None

@@ -1,0 +1,73 @@
+"""Everything an operator can set, read from `RELAYGATE_*` (and `.env`); the only reader of the environment."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Settings(BaseSettings):
+    """One process's settings. Durations are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="RELAYGATE_", env_file=".env", extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = Field(None, description="PostgreSQL URL; absent: embedded in data_dir")
+    data_dir: Path = Field(Path("data"), description="Embedded database, generated secrets, stored media")
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    workers: int = Field(1, ge=1, le=64, description="API processes that share the port")
+    role: Literal["all", "api", "worker"] = "all"
+    admin_token: SecretStr | None = Field(None, description="Absent: generated at first start and shown once")
+    secret_key: SecretStr | None = Field(
+        None,
+        description="Encrypts upstream secrets. A comma-separated list rotates: the first encrypts, all decrypt",
+    )
+    public_url: str | None = Field(None, description="How clients reach this gateway; shown in printed snippets")
+    demo: Literal["auto", "true", "false"] = Field(
+        "false", description="Adds the demo upstream; auto: only while no channel is configured"
+    )
+    trusted_proxies: Annotated[list[Network], NoDecode] = Field(
+        default_factory=list, description="CIDRs whose X-Forwarded-For is believed"
+    )
+    max_body_mb: int = Field(64, ge=1, le=2048, description="Largest request body, after decompression")
+    max_answer_mb: int = Field(64, ge=1, le=2048, description="Largest non-streamed upstream answer")
+    connect_timeout: float = Field(10.0, gt=0)
+    first_byte_timeout: float = Field(600.0, gt=0, description="From the request to the first byte of the answer")
+    idle_timeout: float = Field(300.0, gt=0, description="Between two reads of an answer that has begun")
+    write_timeout: float = Field(120.0, gt=0, description="For a client that doesn't read what it asked for")
+    body_timeout: float = Field(60.0, gt=0, description="For a client to send its request body")
+    on_hangup: Literal["cancel", "drain"] = Field(
+        "cancel",
+        description="When a client hangs up: cancel the upstream call, or read it to the end for its usage",
+    )
+    hangup_drain: float = Field(30.0, gt=0, description="Bound on reading on after a hang-up")
+    drain: float = Field(30.0, ge=0, description="Bound on finishing open requests at SIGTERM")
+    lease: float = Field(30.0, ge=1, description="After a process dies, its holds are resolved within this time")
+    default_max_output_tokens: int = Field(
+        8192, ge=1, description="Output held for, where neither the request nor the model names a cap"
+    )
+    database_pool: int = Field(5, ge=1, le=100, description="Connections of one process beside its six fixed ones")
+    metrics_public: bool = Field(False, description="Serve /metrics without the admin token")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split_networks(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self.max_body_mb * 1024 * 1024
+
+    @property
+    def max_answer_bytes(self) -> int:
+        return self.max_answer_mb * 1024 * 1024
