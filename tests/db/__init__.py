@@ -1,0 +1,1 @@
+"""Tests of where the database comes from, its migrations and its tables."""
