@@ -1,0 +1,155 @@
+"""The catalogue in memory: what routing looks at, replaced as a whole when the database announces a change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+import structlog
+from multidict import CIMultiDict
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from yarl import URL
+
+from app.catalog.prices import FREE, Price, read_price
+from app.catalog.vault import Vault
+from app.db.tables.catalog import aliases, channel_models, channels, models, prices
+from app.errors import GatewayError
+from app.providers.base import Provider
+
+log = structlog.get_logger("relaygate.catalog")
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One way to an upstream, ready to be called: URLs by format and headers are made once, not for each request."""
+
+    id: int
+    name: str
+    provider: Provider
+    urls: Mapping[str, URL]
+    headers: CIMultiDict[str]
+    secret: str
+    priority: int
+    weight: int
+    connect_timeout: float | None = None
+    first_byte_timeout: float | None = None
+    idle_timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A channel that serves a model, under the upstream's name for it."""
+
+    channel: Channel
+    upstream_model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that clients may name. `price` None: unknown, so it is refused."""
+
+    name: str
+    kind: str
+    created: int
+    max_output_tokens: int | None
+    price: Price | None
+    price_id: int | None
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """`models` holds aliases too, pointing at the model they stand for."""
+
+    models: Mapping[str, Model]
+
+
+EMPTY = Snapshot({})
+
+
+async def load_snapshot(connection: AsyncConnection, providers: Mapping[str, Provider], vault: Vault) -> Snapshot:
+    """Reads the whole catalogue. A channel that can't be used is logged and left out, never a reason to fail all."""
+    loaded: dict[int, Channel] = {}
+    for row in (await connection.execute(select(channels).where(channels.c.enabled))).mappings():
+        try:
+            loaded[row["id"]] = open_channel(
+                row["id"], row["name"], providers, row["provider"], row["base_url"], vault.decrypt(row["secret"]),
+                row["priority"], row["weight"], row["options"],
+            )  # fmt: skip
+        except (GatewayError, KeyError, ValueError) as error:
+            log.error("channel_unusable", channel=row["name"], error=str(error))
+    served: dict[str, list[Candidate]] = {}
+    for row in (await connection.execute(select(channel_models))).mappings():
+        if row["channel_id"] in loaded:
+            served.setdefault(row["model"], []).append(Candidate(loaded[row["channel_id"]], row["upstream_model"]))
+    query = select(models, prices.c.body).outerjoin(prices, prices.c.id == models.c.price_id)
+    known: dict[str, Model] = {}
+    for row in (await connection.execute(query)).mappings():
+        known[row["name"]] = Model(
+            name=row["name"],
+            kind=row["kind"],
+            created=int(row["created_at"].timestamp()),
+            max_output_tokens=row["max_output_tokens"],
+            price=FREE if row["free"] else None if row["body"] is None else read_price(row["body"]),
+            price_id=row["price_id"],
+            candidates=tuple(sorted(served.get(row["name"], ()), key=lambda c: (-c.channel.priority, c.channel.id))),
+        )
+    for row in (await connection.execute(select(aliases))).mappings():
+        known.setdefault(row["alias"], known[row["model"]])
+    return Snapshot(known)
+
+
+def open_channel(
+    id: int,
+    name: str,
+    providers: Mapping[str, Provider],
+    provider_name: str,
+    base_url: str,
+    secret: str,
+    priority: int,
+    weight: int,
+    options: Mapping[str, object],
+) -> Channel:
+    """A channel ready to be called. Raises KeyError for an unknown provider, ValueError for a URL that can't be one."""
+    provider = providers[provider_name]
+    base = read_base_url(base_url)
+    headers: CIMultiDict[str] = CIMultiDict(provider.sign(secret))
+    headers["content-type"] = "application/json"
+    # Streams are relayed as they come: a compressed one would have to be unpacked before it could be read.
+    headers["accept-encoding"] = "identity"
+    extra = options.get("headers")
+    if isinstance(extra, Mapping):
+        headers.update({str(field): str(value) for field, value in extra.items()})
+    timeouts = {
+        field: float(value)
+        for field in ("connect_timeout", "first_byte_timeout", "idle_timeout")
+        if isinstance(value := options.get(field), int | float)
+    }
+    query = options.get("query")
+    urls = {
+        format: URL(str(base).rstrip("/") + path, encoded=True).update_query(
+            {str(k): str(v) for k, v in query.items()} if isinstance(query, Mapping) else {}
+        )
+        for format, path in provider.paths.items()
+    }
+    return Channel(id, name, provider, urls, headers, secret, priority, weight, **timeouts)
+
+
+def read_base_url(base_url: str) -> URL:
+    """An absolute http(s) URL without credentials, query or fragment. Raises ValueError."""
+    try:
+        url = URL(base_url)
+        host = url.host
+    except ValueError as error:
+        raise ValueError(f"base_url: not a URL ({error})") from error
+    if url.scheme not in ("http", "https") or not host:
+        raise ValueError("base_url: must be an absolute http:// or https:// URL")
+    if url.user is not None or url.password is not None:
+        raise ValueError("base_url: must not hold credentials; they go into api_key")
+    if url.query_string or url.fragment:
+        raise ValueError("base_url: must not hold a query or a fragment")
+    if host.replace(".", "").isdigit():
+        ip_address(host)
+    return url
