@@ -1,0 +1,1 @@
+"""The request path, one file a verb; read `pipeline.py` first."""

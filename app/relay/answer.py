@@ -1,0 +1,75 @@
+"""Relays a whole answer: read within its bound, checked, passed on as it came."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+
+from app.catalog.snapshot import Channel
+from app.errors import GatewayError, Kind
+from app.formats.openai_chat.reply import bad_response
+from app.relay.attempt import Upstreams, connection_error, interrupted
+from app.relay.bill import Bill
+from app.relay.exchange import Exchange, Interrupt
+
+JSON = b"application/json"
+PASSED_HEADERS = ("openai-processing-ms", "openai-version")
+"""Upstream headers that a client gets. Not among them: the rate limits, which are the operator's; whatever could carry a
+key, an organisation or a cookie."""
+
+
+async def relay_answer(
+    exchange: Exchange, upstreams: Upstreams, channel: Channel, bill: Bill, body: bytes, max_bytes: int
+) -> None:
+    """One attempt. Raises UpstreamError before anything was sent to the client, or not at all."""
+    try:
+        response = await upstreams.call(exchange, channel, bill.format, body)
+        try:
+            answer = await _read(response, exchange, channel.idle_timeout or upstreams.timeouts.idle, max_bytes)
+        finally:
+            response.release()
+    except asyncio.CancelledError as error:
+        raise _gone(bill, interrupted(exchange, error)) from error
+    # DeepSeek sends blank lines while a request queues.
+    reply = bill.format.read_reply(answer.lstrip() if answer[:1].isspace() else answer, channel.provider.quirks)
+    if reply.error is not None:
+        raise reply.error
+    bill.answered = True
+    bill.answer = answer
+    bill.usage = reply.usage
+    exchange.first_byte = asyncio.get_running_loop().time()
+    exchange.allow(upstreams.timeouts.write, Interrupt.WRITE_TIMEOUT)
+    await exchange.answer(200, answer.lstrip(), answer_headers(response, JSON))
+
+
+def answer_headers(response: aiohttp.ClientResponse, content_type: bytes) -> list[tuple[bytes, bytes]]:
+    """The headers of our answer: the content type, and what of the upstream's may pass."""
+    headers = [(b"content-type", content_type)]
+    for name in PASSED_HEADERS:
+        value = response.headers.get(name)
+        if value is not None:
+            headers.append((name.encode(), value.encode("latin-1", "replace")))
+    return headers
+
+
+async def _read(response: aiohttp.ClientResponse, exchange: Exchange, idle: float, max_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while chunk := await response.content.readany():
+            exchange.allow(idle, Interrupt.IDLE_TIMEOUT)
+            parts.append(chunk)
+            size += len(chunk)
+            if size > max_bytes:
+                response.close()
+                raise bad_response("The upstream's answer is larger than the gateway allows.")
+    except (aiohttp.ClientError, OSError) as error:
+        raise connection_error(error) from error
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _gone(bill: Bill, error: GatewayError) -> GatewayError:
+    if error.kind is Kind.INVALID:  # the client left: the upstream has the request and will bill its input
+        bill.answered = True
+    return error

@@ -1,0 +1,99 @@
+"""What a request comes to: filled in while it runs, priced and settled when it ends, whichever way it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import structlog
+
+from app.catalog.snapshot import Channel
+from app.core.tokens import IMAGE_TOKENS_HIGH, count_text
+from app.core.usage import Usage
+from app.formats.base import Format, Request, Tap
+from app.ledger.records import Settlement, Status
+from app.ledger.writer import LedgerWriter
+from app.relay.admit import Admission
+from app.relay.exchange import Exchange
+from app.relay.plan import Plan
+
+log = structlog.get_logger("relaygate.bill")
+
+COUNT_AT_MOST = 200_000
+"""Characters that the tokenizer is given; beyond, the rest is taken in proportion."""
+
+
+@dataclass(slots=True)
+class Bill:
+    """One admitted request's account. `answered`: output may have been produced, so the request is charged."""
+
+    format: Format
+    request: Request
+    plan: Plan
+    admission: Admission
+    channel: Channel | None = None
+    attempts: int = 0
+    answered: bool = False
+    usage: Usage | None = None
+    tap: Tap | None = None
+    answer: bytes = field(default=b"", repr=False)
+    error: str | None = None
+    cost: int = 0
+
+
+class Cashier:
+    """Settles bills. Closing one is a plain call that can't fail or be cancelled: estimates are made behind it."""
+
+    def __init__(self, ledger: LedgerWriter) -> None:
+        self._ledger = ledger
+        self._estimating: set[asyncio.Task[None]] = set()
+
+    def close(self, bill: Bill, exchange: Exchange) -> None:
+        """Ends the hold: released if no upstream may have produced anything, else settled at what was used."""
+        settlement = Settlement(
+            bill.admission.hold,
+            Status.SETTLED if bill.answered else Status.RELEASED,
+            channel_id=None if bill.channel is None else bill.channel.id,
+            latency_ms=exchange.elapsed_ms(),
+            first_byte_ms=exchange.first_byte_ms(),
+            attempts=bill.attempts,
+            error=bill.error,
+        )
+        if not bill.answered:
+            self._ledger.settle(settlement)
+        elif bill.usage is not None:
+            self._settle(settlement, bill, bill.usage)
+        else:
+            task = asyncio.get_running_loop().create_task(self._estimate(settlement, bill))
+            self._estimating.add(task)
+            task.add_done_callback(self._estimating.discard)
+
+    async def drain(self, timeout: float) -> None:
+        """Waits for the estimates under way; their settlements are with the ledger then."""
+        if self._estimating:
+            await asyncio.wait(set(self._estimating), timeout=timeout)
+
+    def _settle(self, settlement: Settlement, bill: Bill, usage: Usage) -> None:
+        bill.cost = bill.plan.price.cost(usage, bill.admission.ratio_ppm)
+        settlement.cost = bill.cost
+        settlement.usage = usage
+        self._ledger.settle(settlement)
+
+    async def _estimate(self, settlement: Settlement, bill: Bill) -> None:
+        # In a thread: the first count loads the tokenizer, and a long answer takes milliseconds.
+        usage = await asyncio.to_thread(_estimate_usage, bill)
+        settlement.estimated = True
+        self._settle(settlement, bill, usage)
+
+
+def _estimate_usage(bill: Bill) -> Usage:
+    """Tokens of the text that went in and of what came out. Images count as the largest of OpenAI's tile formula."""
+    text, images = bill.format.request_text(bill.request.body)
+    produced = bill.format.reply_text(bill.answer) if bill.tap is None else bill.tap.produced_text()
+    return Usage(input_tokens=_count(text) + images * IMAGE_TOKENS_HIGH, output_tokens=_count(produced))
+
+
+def _count(text: str) -> int:
+    if len(text) <= COUNT_AT_MOST:
+        return count_text(text)
+    return count_text(text[:COUNT_AT_MOST]) * len(text) // COUNT_AT_MOST

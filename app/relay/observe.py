@@ -1,0 +1,143 @@
+"""One log record and a few metrics a request, gathered and written off the request's path."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+import orjson
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from app.core.money import NANO_PER_DOLLAR, write_amount
+from app.errors import GatewayError
+from app.relay.bill import Bill
+from app.relay.exchange import Exchange
+
+FLUSH_INTERVAL = 0.25
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+class Metrics:
+    """What /metrics shows of the relay. Labels are bounded: formats, models of the catalogue, channels, error codes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "relaygate_requests", "Requests answered, by HTTP status and error code.",
+            ("format", "status", "code"), registry=registry,
+        )  # fmt: skip
+        self.seconds = Histogram(
+            "relaygate_request_seconds", "From the request's head to the end of its answer.",
+            ("format", "stream"), buckets=SECONDS, registry=registry,
+        )  # fmt: skip
+        self.first_byte = Histogram(
+            "relaygate_first_byte_seconds", "From the request's head to the first byte of its answer.",
+            ("format", "stream"), buckets=SECONDS, registry=registry,
+        )  # fmt: skip
+        self.tokens = Counter(
+            "relaygate_tokens", "Tokens charged, estimates not included.", ("model", "direction"), registry=registry
+        )
+        self.charged = Counter("relaygate_charged_dollars", "Cost of usage.", ("model",), registry=registry)
+        self.attempts = Counter("relaygate_attempts", "Upstream calls, by channel.", ("channel",), registry=registry)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One finished request."""
+
+    exchange: Exchange
+    format: str
+    bill: Bill | None
+    error: str | None
+    seconds: float
+
+
+class Observer:
+    """Takes a record a request; writes them in blocks. Up to a quarter of a second of log is lost at a kill -9."""
+
+    def __init__(self, registry: CollectorRegistry, output: BinaryIO | None = None) -> None:
+        self.metrics = Metrics(registry)
+        self._output = sys.stdout.buffer if output is None else output
+        self._records: list[Record] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        self.flush()
+
+    def record(self, exchange: Exchange, format: str, bill: Bill | None, error: GatewayError | None) -> None:
+        """Notes a finished request; nothing is rendered here."""
+        code = error.code if error is not None else None if bill is None else bill.error
+        clock = asyncio.get_running_loop().time
+        self._records.append(Record(exchange, format, bill, code, clock() - exchange.started))
+
+    def flush(self) -> None:
+        records, self._records = self._records, []
+        if not records:
+            return
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._output.write(b"".join(self._line(record, now) for record in records))
+        self._output.flush()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_INTERVAL)
+            self.flush()
+
+    def _line(self, record: Record, now: str) -> bytes:
+        exchange, bill = record.exchange, record.bill
+        stream = "true" if bill is not None and bill.request.stream else "false"
+        self.metrics.requests.labels(record.format, str(exchange.status), record.error or "").inc()
+        self.metrics.seconds.labels(record.format, stream).observe(record.seconds)
+        fields: dict[str, object] = {
+            "timestamp": now,
+            "level": "info" if exchange.status < 500 else "warning",
+            "event": "request",
+            "request_id": exchange.label,
+            "format": record.format,
+            "status": exchange.status,
+            "ms": int(record.seconds * 1000),
+        }
+        if record.error is not None:
+            fields["error"] = record.error
+        if bill is not None:
+            self._count(bill, exchange, stream)
+            fields |= _bill_fields(bill, exchange)
+        return orjson.dumps(fields) + b"\n"
+
+    def _count(self, bill: Bill, exchange: Exchange, stream: str) -> None:
+        model = bill.plan.model.name
+        if exchange.first_byte is not None:
+            self.metrics.first_byte.labels(bill.format.name, stream).observe(exchange.first_byte - exchange.started)
+        if bill.channel is not None:
+            self.metrics.attempts.labels(bill.channel.name).inc(bill.attempts)
+        if bill.usage is not None:
+            self.metrics.tokens.labels(model, "input").inc(bill.usage.input_tokens)
+            self.metrics.tokens.labels(model, "output").inc(bill.usage.output_tokens)
+        if bill.cost:
+            self.metrics.charged.labels(model).inc(bill.cost / NANO_PER_DOLLAR)
+
+
+def _bill_fields(bill: Bill, exchange: Exchange) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "account_id": bill.admission.hold.account_id,
+        "model": bill.plan.model.name,
+        "channel": None if bill.channel is None else bill.channel.name,
+        "attempts": bill.attempts,
+        "stream": bill.request.stream,
+        "first_byte_ms": exchange.first_byte_ms(),
+        "cost": write_amount(bill.cost),
+    }
+    if bill.usage is not None:
+        fields["input_tokens"] = bill.usage.input_tokens
+        fields["output_tokens"] = bill.usage.output_tokens
+    return fields

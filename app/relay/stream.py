@@ -1,0 +1,134 @@
+"""Relays a stream: bytes as they come, a tap beside them, and an honest end whatever happens in between."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import aiohttp
+
+from app.catalog.snapshot import Channel
+from app.errors import GatewayError, Kind, UpstreamError
+from app.formats.base import Tap
+from app.formats.openai_chat.reply import bad_response
+from app.relay.answer import answer_headers
+from app.relay.attempt import Upstreams, connection_error, interrupted, redact
+from app.relay.bill import Bill
+from app.relay.exchange import Exchange, Interrupt
+
+EVENT_STREAM = b"text/event-stream; charset=utf-8"
+HOLD_COMMENTS = 2.0
+"""Seconds that a stream of nothing but comments (an upstream's queue) is kept from the client: until then another channel
+can still take over; after that the client needs a sign of life more."""
+
+END_WAIT = 1.0
+"""Seconds that a connection may take to end after the stream's own end mark, to be of use again."""
+
+
+async def relay_stream(exchange: Exchange, upstreams: Upstreams, channel: Channel, bill: Bill, body: bytes) -> None:
+    """One attempt. Raises UpstreamError while nothing was sent; afterwards ends the stream itself, errors included."""
+    tap = bill.format.open_tap(bill.request, channel.provider.quirks)
+    bill.tap = tap
+    idle = channel.idle_timeout or upstreams.timeouts.idle
+    try:
+        response = await upstreams.call(exchange, channel, bill.format, body)
+        try:
+            head = await _first_frames(response, exchange, tap)
+            bill.answered = True
+            exchange.first_byte = asyncio.get_running_loop().time()
+            await _start(exchange, response)
+            await _pass(exchange, response, tap, head, idle, upstreams.timeouts.write)
+        finally:
+            await _let_go(response, tap)
+    except asyncio.CancelledError as error:
+        await _break(exchange, bill, interrupted(exchange, error))
+    except (aiohttp.ClientError, OSError) as error:
+        await _break(exchange, bill, connection_error(error))
+    except UpstreamError as error:
+        await _break(exchange, bill, redact(error, channel))
+    finally:
+        bill.usage = tap.usage
+
+
+async def _first_frames(response: aiohttp.ClientResponse, exchange: Exchange, tap: Tap) -> bytes:
+    """The frames up to and with the first that carries data; an error in it can still be hidden by another channel."""
+    content_type = response.headers.get("content-type", "")
+    if "text/event-stream" not in content_type:
+        await _refuse_other_type(response, content_type)
+    head = b""
+    clock = asyncio.get_running_loop().time
+    while not tap.started:
+        chunk = await response.content.readany()
+        head += tap.feed(chunk) if chunk else tap.end()
+        if tap.error is not None:
+            raise tap.error
+        if not chunk and not tap.started:
+            raise bad_response("The upstream's stream ended before it began.")
+        if head and clock() - exchange.started > HOLD_COMMENTS:
+            break
+    return head
+
+
+async def _refuse_other_type(response: aiohttp.ClientResponse, content_type: str) -> None:
+    """A stream was asked for. JSON instead may be an error with status 200; anything else is no answer."""
+    if "json" in content_type:
+        reply_body = await response.content.read(64 * 1024)
+        if b'"error"' in reply_body:
+            raise bad_response("The upstream answered a stream request with an error.")
+    raise bad_response("The upstream didn't answer with an event stream.")
+
+
+async def _start(exchange: Exchange, response: aiohttp.ClientResponse) -> None:
+    headers = answer_headers(response, EVENT_STREAM)
+    headers.append((b"cache-control", b"no-cache"))
+    headers.append((b"x-accel-buffering", b"no"))  # nginx would gather the stream otherwise
+    await exchange.start(200, headers)
+
+
+async def _pass(
+    exchange: Exchange, response: aiohttp.ClientResponse, tap: Tap, head: bytes, idle: float, write: float
+) -> None:
+    """Until the upstream ends. Raises UpstreamError for an error in the stream, and for an end that came too early."""
+    read = response.content.readany
+    out = head
+    while not tap.ended:
+        if tap.error is not None:
+            raise tap.error
+        if out:
+            exchange.allow(write, Interrupt.WRITE_TIMEOUT)
+            await exchange.write(out, more=True)
+        exchange.allow(idle, Interrupt.IDLE_TIMEOUT)
+        chunk = await read()
+        if chunk:
+            out = tap.feed(chunk)
+            continue
+        out = tap.end()
+        if tap.error is None and not tap.complete:
+            if out:
+                await exchange.write(out, more=True)
+            raise UpstreamError(Kind.UPSTREAM, "upstream_truncated", "The upstream ended its answer too early.")
+    await exchange.write(out, more=False)
+
+
+async def _let_go(response: aiohttp.ClientResponse, tap: Tap) -> None:
+    """Gives the connection back after a whole answer; cuts it otherwise: that tells the upstream that nobody listens."""
+    if not tap.ended:
+        response.close()
+        return
+    if not response.content.is_eof():  # the last chunk's end may still be on its way
+        with suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(END_WAIT):
+                while await response.content.readany():
+                    pass
+    response.release()
+
+
+async def _break(exchange: Exchange, bill: Bill, error: GatewayError) -> None:
+    """Ends a stream that can't go on: with an error frame once it has begun, else by raising the error."""
+    if error.kind is Kind.INVALID:  # the client left: the upstream has the request and will bill its input
+        bill.answered = True
+    if not exchange.committed:
+        raise error
+    bill.error = error.code
+    if not exchange.gone:
+        await exchange.write(bill.format.write_stream_error(error), more=False)
