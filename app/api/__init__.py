@@ -1,0 +1,1 @@
+"""The HTTP edge: relay routes, admin REST, health, metrics."""

@@ -1,0 +1,77 @@
+"""Errors of everything that isn't relayed, in OpenAI's shape: one shape for every client of this gateway's own API."""
+
+from __future__ import annotations
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from app.db.engine import DATABASE_ERRORS
+from app.errors import Blame, GatewayError, Kind, unavailable
+from app.formats.openai_chat.errors import write_error
+
+log = structlog.get_logger("relaygate.api")
+
+_KIND_BY_STATUS = {401: Kind.AUTHENTICATION, 403: Kind.PERMISSION, 404: Kind.NOT_FOUND, 405: Kind.NOT_FOUND}
+
+
+def render(error: GatewayError) -> Response:
+    """An error as a response, with `retry-after` where waiting helps."""
+    response = Response(write_error(error), status_code=error.status, media_type="application/json")
+    if error.retry_after is not None:
+        response.headers["retry-after"] = str(max(1, round(error.retry_after)))
+    if error.status == 401:
+        response.headers["www-authenticate"] = "Bearer"
+    return response
+
+
+def install(app: FastAPI) -> None:
+    """Registers a handler for each kind of error that can reach the edge."""
+    app.add_exception_handler(GatewayError, _on_gateway_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    for kind in DATABASE_ERRORS:
+        app.add_exception_handler(kind, _on_database_error)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+async def _on_gateway_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)
+    return render(error)
+
+
+async def _on_validation_error(_request: Request, error: Exception) -> Response:
+    """422 naming each field. What was sent isn't repeated: it may be a secret."""
+    assert isinstance(error, RequestValidationError)
+    places = [".".join(str(part) for part in item["loc"] if part != "body") for item in error.errors()]
+    messages = [
+        f"{place}: {item['msg']}" if place else item["msg"] for place, item in zip(places, error.errors(), strict=True)
+    ]
+    return render(
+        GatewayError(Kind.INVALID, "validation_error", "; ".join(messages[:20]), param=places[0] or None, status=422)
+    )
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    kind = _KIND_BY_STATUS.get(error.status_code, Kind.INVALID)
+    message = str(error.detail)
+    code = "invalid_request"
+    if error.status_code in (404, 405):
+        code = "not_found" if error.status_code == 404 else "method_not_allowed"
+        message = f"{request.method} {request.scope['path'][:200]}: there is no such endpoint."
+    response = render(GatewayError(kind, code, message, status=error.status_code))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _on_database_error(_request: Request, error: Exception) -> Response:
+    log.warning("database_error", error=type(error).__name__)
+    return render(unavailable("The gateway can't reach its database."))
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    log.error("api_bug", path=request.scope["path"][:200], exc_info=error)
+    return render(GatewayError(Kind.INTERNAL, "internal_error", "The gateway failed.", blame=Blame.GATEWAY))

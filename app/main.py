@@ -1,0 +1,52 @@
+"""The ASGI application of one API process: `create_app(settings)`, and what happens before and after it serves."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app.api import errors, health, models
+from app.api.admin import routes
+from app.api.gateway import ASGI, Gateway
+from app.api.relay_docs import document_relay
+from app.formats import discover
+from app.logs import configure_logs
+from app.services import Services
+from app.settings import Settings
+from app.worker.loop import Worker
+
+
+def create_app(settings: Settings | None = None) -> ASGI:
+    """The gateway. Without settings it reads the environment, which is how uvicorn's worker processes build it."""
+    settings = Settings() if settings is None else settings
+    configure_logs(settings)
+    services = Services(settings)
+    worker = Worker(services)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with services:
+            worker.start()
+            # What start-up made lives as long as the process: taken out of the collector's sight, its pauses get short.
+            gc.collect()
+            gc.freeze()
+            yield
+            await worker.stop()
+
+    api = FastAPI(
+        title="Relaygate",
+        description="A self-hosted, OpenAI-compatible AI API gateway: keys, exact money, streaming relay.",
+        version="0.1.0",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    api.state.services = services
+    errors.install(api)
+    api.include_router(health.router)
+    api.include_router(models.router)
+    api.include_router(routes.router)
+    document_relay(api)
+    return Gateway(services, discover(), api)

@@ -1,0 +1,163 @@
+"""`relaygate serve`: prepares, serves on one port with as many processes as set, and says how to call it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import httpx2
+import typer
+import uvicorn
+
+from app.bootstrap import Ready, SetupError, prepared
+from app.db.embedded import EmbeddedPostgresError
+from app.db.engine import DatabaseUrlError
+from app.logs import configure_logs
+from app.services import Services
+from app.settings import Settings
+from app.worker.loop import Worker
+
+READY_TIMEOUT = 60.0
+
+
+def serve() -> None:
+    """Serve the gateway: API and background worker, as the RELAYGATE_* settings say."""
+    settings = Settings()
+    # uvicorn raises the signal again when it has drained: turned into an exit, so that the database is stopped too.
+    signal.signal(signal.SIGTERM, _exit)
+    try:
+        with prepared(settings) as ready:
+            _export(ready.settings)
+            if settings.role == "worker":
+                asyncio.run(_work(ready.settings))
+            else:
+                _serve_api(ready)
+    except (SetupError, EmbeddedPostgresError, DatabaseUrlError) as error:
+        typer.secho(f"relaygate: {error}", err=True, fg="red")
+        raise typer.Exit(1) from error
+
+
+def _exit(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+def _export(settings: Settings) -> None:
+    """API processes are started afresh and read the environment: what was found or made belongs there."""
+    assert settings.database_url is not None
+    assert settings.secret_key is not None
+    os.environ["RELAYGATE_DATABASE_URL"] = settings.database_url.get_secret_value()
+    os.environ["RELAYGATE_SECRET_KEY"] = settings.secret_key.get_secret_value()
+
+
+def _serve_api(ready: Ready) -> None:
+    settings = ready.settings
+    configure_logs(settings)
+    threading.Thread(target=_announce, args=(ready,), daemon=True).start()
+    with _shared_metrics(settings.workers):
+        uvicorn.run(
+            "app.main:create_app",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.workers,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            backlog=4096,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=max(1, round(settings.drain)),
+        )
+
+
+@contextmanager
+def _shared_metrics(workers: int) -> Iterator[None]:
+    """Several processes share one /metrics through files; prometheus-client wants their folder in the environment."""
+    if workers == 1:
+        yield
+        return
+    folder = tempfile.mkdtemp(prefix="relaygate-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _work(settings: Settings) -> None:
+    """Only the background worker, until SIGTERM or SIGINT."""
+    configure_logs(settings)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with Services(settings) as services:
+        worker = Worker(services)
+        worker.start()
+        await stop.wait()
+        await worker.stop()
+
+
+def _announce(ready: Ready) -> None:
+    """Prints how to reach the gateway as soon as it can be reached."""
+    settings = ready.settings
+    host = "localhost" if settings.host in ("0.0.0.0", "127.0.0.1", "::") else settings.host  # noqa: S104
+    local = f"http://{host}:{settings.port}"
+    deadline = time.monotonic() + READY_TIMEOUT
+    while time.monotonic() < deadline:
+        try:
+            if httpx2.get(f"{local}/readyz", timeout=2.0).status_code == 200:
+                break
+        except httpx2.HTTPError:
+            pass
+        time.sleep(0.1)
+    else:
+        return
+    print(_welcome(ready, settings.public_url or local), flush=True)  # noqa: T201 - for the person at the terminal
+
+
+def _welcome(ready: Ready, url: str) -> str:
+    lines = ["", f"Relaygate serves on {url}  (OpenAI base URL: {url}/v1, API docs: {url}/docs)"]
+    if ready.new_admin_token is not None:
+        lines += ["", f"Admin token, shown this once: {ready.new_admin_token}"]
+    if ready.demo_key is not None:
+        lines += [
+            "",
+            "No provider is configured yet, so a demo upstream answers. Try it:",
+            "",
+            _curl(url, ready.demo_key),
+        ]
+        lines += ["", _python(url, ready.demo_key)]
+    return "\n".join([*lines, ""])
+
+
+def _curl(url: str, key: str) -> str:
+    return f"""curl {url}/v1/chat/completions \\
+  -H "Authorization: Bearer {key}" \\
+  -H "Content-Type: application/json" \\
+  -d '{{"model": "demo", "messages": [{{"role": "user", "content": "Hello"}}]}}'"""
+
+
+def _python(url: str, key: str) -> str:
+    return f"""{os.path.relpath(sys.executable)} - <<'EOF'
+from openai import OpenAI
+
+client = OpenAI(base_url="{url}/v1", api_key="{key}")
+for chunk in client.chat.completions.create(
+    model="demo", messages=[{{"role": "user", "content": "Hello"}}], stream=True
+):
+    print(chunk.choices[0].delta.content or "", end="", flush=True)
+print()
+EOF"""

@@ -1,0 +1,135 @@
+"""The composition root: builds every service of a process from settings, starts them in order, stops them in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from uuid import uuid4
+
+import structlog
+from prometheus_client import CollectorRegistry, Gauge
+
+from app.accounts.principals import Principals
+from app.catalog.catalog import Catalog
+from app.catalog.vault import Vault
+from app.db.engine import Database
+from app.db.news import News
+from app.ledger.sweep import end_lease, renew_lease
+from app.ledger.writer import LedgerWriter
+from app.providers import discover
+from app.relay.attempt import Timeouts, Upstreams, open_session
+from app.relay.bill import Cashier
+from app.relay.observe import Observer
+from app.relay.pipeline import Relay
+from app.relay.watch import Watch
+from app.settings import Settings
+
+log = structlog.get_logger("relaygate.services")
+
+FLUSH_AT_STOP = 10.0
+
+
+class Services:
+    """Everything that one process runs. Build it, then `async with services:`."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.database_url is None or settings.secret_key is None:
+            raise ValueError("a process needs a database URL and a secret key; `relaygate serve` provides both")
+        self.settings = settings
+        self.instance = uuid4()
+        self.registry = CollectorRegistry()
+        self.database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
+        self.vault = Vault(split_secret_keys(settings.secret_key.get_secret_value()))
+        self.providers = discover()
+        self.principals = Principals(self.database.engine)
+        self.catalog = Catalog(self.database.engine, self.providers, self.vault)
+        self.news = News(self.database, self._on_news, self._on_gap)
+        self.principals.trust(self.news)
+        self.ledger = LedgerWriter(self.database, self.instance)
+        self.cashier = Cashier(self.ledger)
+        self.observer = Observer(self.registry)
+        self.watch = Watch(hangup_drain=settings.hangup_drain if settings.on_hangup == "drain" else None)
+        self._stack = AsyncExitStack()
+        self._relay: Relay | None = None
+        Gauge("relaygate_open_requests", "Requests being served.", registry=self.registry).set_function(
+            lambda: len(self.watch.open)
+        )
+        Gauge("relaygate_ledger_pending", "Settlements not yet durable.", registry=self.registry).set_function(
+            lambda: self.ledger.pending
+        )
+
+    @property
+    def relay(self) -> Relay:
+        assert self._relay is not None, "services aren't started"
+        return self._relay
+
+    async def __aenter__(self) -> Services:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.database.close)
+            stack.push_async_callback(self._end_lease)
+            await renew_lease(self.database.engine, self.instance, self.settings.lease / 2)
+            stack.push_async_callback(self.ledger.close)
+            stack.push_async_callback(self._flush)
+            await self.news.start()
+            stack.push_async_callback(self.news.stop)
+            await self.catalog.start()
+            stack.push_async_callback(self.catalog.stop)
+            session = open_session()
+            stack.push_async_callback(session.close)
+            self.observer.start()
+            stack.push_async_callback(self.observer.stop)
+            self.watch.start()
+            stack.push_async_callback(self.watch.stop)
+            self._relay = Relay(
+                self.settings,
+                self.principals,
+                self.catalog,
+                self.ledger,
+                self.cashier,
+                Upstreams(session, self._timeouts()),
+                self.watch,
+                self.observer,
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._stack.aclose()
+
+    def _timeouts(self) -> Timeouts:
+        settings = self.settings
+        return Timeouts(
+            connect=settings.connect_timeout,
+            first_byte=settings.first_byte_timeout,
+            idle=settings.idle_timeout,
+            write=settings.write_timeout,
+        )
+
+    async def _flush(self) -> None:
+        await self.cashier.drain(FLUSH_AT_STOP)
+        if not await self.ledger.flush(FLUSH_AT_STOP):
+            log.error("settlements_lost", count=self.ledger.pending, hint="their holds are resolved by the sweeper")
+
+    async def _end_lease(self) -> None:
+        try:
+            await asyncio.wait_for(end_lease(self.database.engine, self.instance), FLUSH_AT_STOP)
+        except (OSError, TimeoutError) as error:
+            log.warning("lease_not_ended", error=type(error).__name__)
+
+    def _on_news(self, kind: str, subject: str) -> None:
+        match kind:
+            case "key":
+                self.principals.forget_key(int(subject))
+            case "account":
+                self.principals.forget_account(int(subject))
+            case "catalog":
+                self.catalog.expire()
+
+    def _on_gap(self) -> None:
+        self.principals.forget_all()
+        self.catalog.expire()
+
+
+def split_secret_keys(value: str) -> list[str]:
+    """A comma-separated list: the first key encrypts, all decrypt."""
+    return [part.strip() for part in value.split(",") if part.strip()]

@@ -1,0 +1,1 @@
+"""The background loop: leases, orphans, and later whatever else falls due."""

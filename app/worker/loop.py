@@ -1,0 +1,73 @@
+"""Runs the periodic jobs of a process. Every job may run on any number of replicas at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from uuid import UUID
+
+import structlog
+
+from app.db.engine import DATABASE_ERRORS
+from app.ledger.sweep import STRAY_AGE, find_dead_owners, release_strays, renew_lease, resolve_orphans
+from app.services import Services
+
+log = structlog.get_logger("relaygate.worker")
+
+Job = Callable[[], Awaitable[None]]
+
+
+class Worker:
+    """Heartbeat in every process; sweeping where the role says so."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._engine = services.database.engine
+        self._tasks: list[asyncio.Task[None]] = []
+        self._suspects: dict[UUID, float] = {}
+
+    def start(self) -> None:
+        lease = self._services.settings.lease
+        jobs: list[tuple[float, Job]] = [(lease / 8, self._renew), (STRAY_AGE, self._release_strays)]
+        if self._services.settings.role != "api":
+            jobs.append((lease / 12, self._sweep))
+        self._tasks = [asyncio.create_task(self._repeat(pause, job)) for pause, job in jobs]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _repeat(self, pause: float, job: Job) -> None:
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                await job()
+            except DATABASE_ERRORS as error:
+                log.warning("job_failed", job=job.__name__, error=type(error).__name__)
+
+    async def _renew(self) -> None:
+        await renew_lease(self._engine, self._services.instance, self._services.settings.lease / 2)
+
+    async def _release_strays(self) -> None:
+        count = await release_strays(self._engine, self._services.instance, self._services.ledger.open)
+        if count:
+            log.warning("strays_released", count=count)
+
+    async def _sweep(self) -> None:
+        """Resolves holds of owners that stayed dead for a quarter of the lease while the database was there to renew at.
+
+        After an outage of the database every lease has run out: living processes must get to renew theirs first. In all a
+        dead process's holds are gone within the lease: a half until its own runs out, a quarter of patience, a tick.
+        """
+        now = time.monotonic()
+        dead = await find_dead_owners(self._engine)
+        self._suspects = {owner: self._suspects.get(owner, now) for owner in dead}
+        for owner, since in self._suspects.items():
+            if owner != self._services.instance and now - since >= self._services.settings.lease / 4:
+                count = await resolve_orphans(self._engine, owner)
+                log.warning("orphans_resolved", owner=str(owner), count=count)
