@@ -1,0 +1,94 @@
+"""Errors in OpenAI's shape, and the key check that needs them."""
+
+from typing import Any
+
+import orjson
+
+from app.demo.asgi import Headers
+from app.demo.exchange import Exchange
+from app.demo.faults import JSON
+from app.demo.options import Options, OptionsError
+
+INVALID = "invalid_request_error"
+# type, code and message by status, as https://platform.openai.com/docs/guides/error-codes shows them.
+KNOWN = {
+    400: (INVALID, None, "The demo upstream refuses this request."),
+    401: (INVALID, "invalid_api_key", "Incorrect API key provided."),
+    403: (INVALID, "unsupported_country_region_territory", "Country, region, or territory not supported."),
+    404: (INVALID, "model_not_found", "The model does not exist or you do not have access to it."),
+    429: ("requests", "rate_limit_exceeded", "Rate limit reached for requests."),
+    500: ("server_error", "server_error", "The server had an error while processing your request."),
+    503: ("server_error", "overloaded", "The engine is currently overloaded, please try again later."),
+}
+QUOTA = "insufficient_quota"
+
+
+class Refusal(Exception):
+    """A request that the format refuses: HTTP status and the fields of the `error` object."""
+
+    def __init__(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = write_error(INVALID, message, code, param)
+
+
+def write_error(kind: str, message: str, code: str | None, param: str | None = None) -> bytes:
+    """The error object as OpenAI's SDKs read it."""
+    return orjson.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}})
+
+
+def check_key(headers: Headers) -> tuple[str, str]:
+    """The received credential and the `x-demo` options; raises Refusal for a missing or a `bad` key."""
+    credential, options = "", ""
+    for name, value in headers:
+        if name == b"authorization":
+            credential = value.decode("latin-1") if value[:7].lower() == b"bearer " else credential
+        elif name == b"api-key":
+            credential = credential or value.decode("latin-1")
+        elif name == b"x-demo":
+            options = value.decode("latin-1")
+    if not credential:
+        raise Refusal(401, "You didn't provide an API key.", code="invalid_api_key")
+    if "bad" in credential:
+        raise Refusal(401, f"Incorrect API key provided: {credential}.", code="invalid_api_key")
+    return credential, options
+
+
+def refuse_options(error: OptionsError) -> Refusal:
+    """A mistyped option must not pass for an answer."""
+    return Refusal(400, f"Demo options: {error}", code="demo_options", param="model")
+
+
+def fault_fields(options: Options) -> tuple[str, str | None, str]:
+    """Type, code and message of the error that `status` and `code` ask for."""
+    status = options.status or 500
+    default = (
+        ("server_error", None, f"Upstream error {status}.") if status >= 500 else (INVALID, None, f"Error {status}.")
+    )
+    kind, code, message = KNOWN.get(status, default)
+    if options.code is not None:
+        code = options.code
+    if code == QUOTA:
+        return QUOTA, code, "You exceeded your current quota, please check your plan and billing details."
+    return kind, code, message
+
+
+def write_fault(options: Options, note: str) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of the error that the options ask for; `note` ends its message."""
+    kind, code, message = fault_fields(options)
+    if options.error_200:
+        fault: dict[str, Any] = {
+            "code": options.status or 502,
+            "message": message + note,
+            "metadata": {"error_type": kind},
+        }
+        return 200, (JSON,), orjson.dumps({"error": fault})
+    status = options.status or 500
+    wait = options.retry_after or ("1" if status == 429 and code != QUOTA else None)
+    headers: Headers = (JSON,) if wait is None else (JSON, (b"retry-after", wait.encode("latin-1")))
+    return status, headers, write_error(kind, message + note, code)
+
+
+async def refuse(exchange: Exchange, refusal: Refusal) -> None:
+    """Answers with a refusal."""
+    await exchange.respond(refusal.status, (JSON,), refusal.body)

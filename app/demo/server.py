@@ -1,0 +1,83 @@
+"""The demo upstream's ASGI app: a small router over the wire formats and the control endpoints."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from app.demo.answers import Writer
+from app.demo.asgi import Receive, Scope, Send
+from app.demo.control import PREFIX, Control, reply_json
+from app.demo.exchange import ClientGone, Exchange
+from app.demo.faults import FaultScripts
+from app.demo.journal import Journal
+from app.demo.openai_chat import OpenAIChat
+
+MODELS = ("demo", "demo-large")
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoApp:
+    """Routes requests: `routes` by method and path; the rest is control, health or 404."""
+
+    routes: Mapping[tuple[str, str], Handler]
+    control: Control
+    journal: Journal
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry."""
+        if scope["type"] != "http":
+            await _serve_lifespan(scope, receive, send)
+            return
+        path: str = scope["path"]
+        handler = self.routes.get((scope["method"], path))
+        if handler is not None:
+            await self._serve(handler, scope, receive, send)
+        elif path.startswith(PREFIX):
+            await self.control(scope, receive, send)
+        elif path == "/healthz":
+            await reply_json(send, 200, {"status": "ok"})
+        else:
+            message = f"Invalid URL ({scope['method']} {path})"
+            error = {
+                "message": message,
+                "type": "invalid_request_error",
+                "param": None,
+                "code": "unknown_url",
+            }
+            await reply_json(send, 404, {"error": error})
+
+    async def _serve(self, handler: Handler, scope: Scope, receive: Receive, send: Send) -> None:
+        journal = self.journal
+        entry = journal.begin(scope["path"], scope["headers"])
+        exchange = Exchange(scope, receive, send, entry, journal)
+        try:
+            await handler(exchange)
+        except ClientGone:
+            pass
+        finally:
+            exchange.close()
+            journal.end(entry)
+
+
+def create_demo_app(*, record: bool = True, models: Sequence[str] = MODELS) -> DemoApp:
+    """Builds a demo upstream with a state of its own.
+
+    `record=False` keeps no requests for `/_demo/requests` (the counters stay), as benchmarks want it; `models` is
+    what `GET /v1/models` lists, though any model name is answered.
+    """
+    journal, scripts = Journal(keeps=record), FaultScripts()
+    chat = OpenAIChat(Writer(), scripts, models)
+    routes: dict[tuple[str, str], Handler] = {}
+    for base in ("", "/v1"):
+        routes["POST", f"{base}/chat/completions"] = chat.complete
+        routes["GET", f"{base}/models"] = chat.list_models
+    return DemoApp(routes, Control(journal, scripts), journal)
+
+
+async def _serve_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] != "lifespan":
+        raise NotImplementedError(f"the demo upstream speaks no {scope['type']}")
+    while (message := await receive())["type"] != "lifespan.shutdown":
+        await send({"type": f"{message['type']}.complete"})
+    await send({"type": "lifespan.shutdown.complete"})

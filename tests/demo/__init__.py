@@ -1,0 +1,1 @@
+"""The demo upstream, judged over real HTTP on loopback."""
