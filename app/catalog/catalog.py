@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -12,11 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.catalog.snapshot import EMPTY, Snapshot, load_snapshot
 from app.catalog.vault import Vault
 from app.db.engine import DATABASE_ERRORS
+from app.errors import unavailable
 from app.providers.base import Provider
 
 log = structlog.get_logger("relaygate.catalog")
 
 RETRY_PAUSE = 0.5
+RELOAD_INTERVAL = 0.1
 SETTLE = 0.02
 """Seconds that a burst of announcements is gathered for: one admin call touches several tables."""
 
@@ -30,6 +33,8 @@ class Catalog:
         self.vault = vault
         self._engine = engine
         self._stale = asyncio.Event()
+        self._loaded_at = float("-inf")
+        self._reloading: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -48,8 +53,31 @@ class Catalog:
         self._stale.set()
 
     async def reload(self) -> None:
+        started = time.monotonic()
         async with self._engine.connect() as connection:
             self.snapshot = await load_snapshot(connection, self.providers, self.vault)
+        self._loaded_at = started
+
+    async def reloaded(self) -> Snapshot:
+        """A snapshot of after this call, for a name that isn't in the one at hand: it may have been made just now.
+
+        All who ask within a tenth of a second share one reload, so unknown names can't be used to load the database.
+        Raises GatewayError `service_unavailable`.
+        """
+        if self._reloading is None:
+            self._reloading = asyncio.create_task(self._reload_soon())
+        try:
+            await asyncio.shield(self._reloading)
+        except DATABASE_ERRORS as error:
+            raise unavailable("The gateway can't reach its database.") from error
+        return self.snapshot
+
+    async def _reload_soon(self) -> None:
+        try:
+            await asyncio.sleep(max(0.0, self._loaded_at + RELOAD_INTERVAL - time.monotonic()))
+        finally:
+            self._reloading = None  # whoever asks from here on may want what this reload doesn't see yet
+        await self.reload()
 
     async def _follow(self) -> None:
         while True:

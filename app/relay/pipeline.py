@@ -87,7 +87,11 @@ class Relay:
         body = await read_body(exchange, settings.max_body_bytes, settings.body_timeout)
         exchange.body_read = True
         request = format.read_request(body)
-        plan = make_plan(self._catalog.snapshot, principal, request, format.name)
+        exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
+        snapshot = self._catalog.snapshot
+        if request.model not in snapshot.models:
+            snapshot = await self._catalog.reloaded()
+        plan = make_plan(snapshot, principal, request, format.name)
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
         admission = await admit(
             self._ledger,

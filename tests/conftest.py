@@ -1,0 +1,101 @@
+"""Fixtures of the whole suite: one PostgreSQL, one demo upstream and one gateway for each test process."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from app.db.embedded import EmbeddedPostgres
+from tests.demo.process import DemoProcess, run_demo
+from tests.gateway import Gateway, Operator
+
+
+@pytest.fixture(scope="session")
+def work_dir() -> Iterator[Path]:
+    """A short path that every user may pass through: as root the database runs as a user of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="relaygate-test-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(work_dir: Path) -> Iterator[str]:
+    """The URL of a PostgreSQL server's first database."""
+    with EmbeddedPostgres(work_dir) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: str) -> Callable[[], str]:
+    """Makes an empty database on the server; returns its URL."""
+
+    def make() -> str:
+        name = f"t_{uuid4().hex}"
+
+        async def create() -> None:
+            connection = await asyncpg.connect(postgres)
+            await connection.execute(f"CREATE DATABASE {name}")
+            await connection.close()
+
+        asyncio.run(create())
+        head, _, query = postgres.partition("?")
+        return f"{head.rpartition('/')[0]}/{name}?{query}"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[DemoProcess]:
+    """The demo upstream."""
+    with run_demo() as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def gateway(work_dir: Path, new_database: Callable[[], str]) -> Iterator[Gateway]:
+    """The gateway that most tests share: short time-outs, everything else as shipped."""
+    data_dir = work_dir / "shared"
+    data_dir.mkdir()
+    settings = {
+        "RELAYGATE_FIRST_BYTE_TIMEOUT": "1.5",
+        "RELAYGATE_IDLE_TIMEOUT": "1.5",
+        "RELAYGATE_CONNECT_TIMEOUT": "1",
+        "RELAYGATE_MAX_BODY_MB": "8",
+    }
+    running = Gateway(new_database(), data_dir, settings).start()
+    yield running
+    assert running.stop() == 0, running.log
+
+
+@pytest.fixture(scope="session")
+def operator(gateway: Gateway, demo: DemoProcess) -> Iterator[Operator]:
+    """Who sets up models and customers on the shared gateway."""
+    made = Operator(gateway, demo.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start_gateway(work_dir: Path, new_database: Callable[[], str]) -> Iterator[Callable[..., Gateway]]:
+    """Starts gateways of a test's own: `start_gateway(database_url=None, RELAYGATE_LEASE="2")`."""
+    started: list[Gateway] = []
+
+    def start(database_url: str | None = None, **settings: str) -> Gateway:
+        data_dir = work_dir / uuid4().hex[:8]
+        data_dir.mkdir()
+        gateway = Gateway(database_url or new_database(), data_dir, settings)
+        started.append(gateway)
+        return gateway.start()
+
+    yield start
+    for gateway in started:
+        if gateway.process is not None and gateway.process.poll() is None:
+            gateway.stop()
