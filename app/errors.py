@@ -135,3 +135,8 @@ def unavailable(message: str) -> GatewayError:
         retryable=False,
         retry_after=1.0,
     )
+
+
+def bad_upstream_response(message: str) -> UpstreamError:
+    """A 502: what an upstream sent isn't what its format promises."""
+    return UpstreamError(Kind.UPSTREAM, "upstream_bad_response", message)

@@ -7,8 +7,7 @@ import asyncio
 import aiohttp
 
 from app.catalog.snapshot import Channel
-from app.errors import GatewayError, Kind
-from app.formats.openai_chat.reply import bad_response
+from app.errors import GatewayError, Kind, bad_upstream_response
 from app.relay.attempt import Upstreams, connection_error, interrupted
 from app.relay.bill import Bill
 from app.relay.exchange import Exchange, Interrupt
@@ -63,7 +62,7 @@ async def _read(response: aiohttp.ClientResponse, exchange: Exchange, idle: floa
             size += len(chunk)
             if size > max_bytes:
                 response.close()
-                raise bad_response("The upstream's answer is larger than the gateway allows.")
+                raise bad_upstream_response("The upstream's answer is larger than the gateway allows.")
     except (aiohttp.ClientError, OSError) as error:
         raise connection_error(error) from error
     return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -8,9 +8,8 @@ import io
 import aiohttp
 
 from app.catalog.snapshot import Channel
-from app.errors import GatewayError, Kind, UpstreamError
+from app.errors import GatewayError, Kind, UpstreamError, bad_upstream_response
 from app.formats.base import Format
-from app.formats.openai_chat.reply import bad_response
 from app.relay.exchange import Exchange, Interrupt, interruption_error
 
 MAX_ERROR_BODY = 64 * 1024
@@ -81,7 +80,7 @@ class Upstreams:
 
     async def _refusal(self, response: aiohttp.ClientResponse, format: Format) -> UpstreamError:
         if 300 <= response.status < 400:
-            return bad_response("The upstream answered with a redirect.")
+            return bad_upstream_response("The upstream answered with a redirect.")
         try:
             body = await response.content.read(MAX_ERROR_BODY)
         except (aiohttp.ClientError, OSError) as error:
@@ -99,7 +98,7 @@ def connection_error(error: BaseException) -> UpstreamError:
         case aiohttp.ClientConnectorError() | ConnectionRefusedError():
             return UpstreamError(Kind.UPSTREAM, "upstream_unreachable", "The upstream can't be reached.")
         case aiohttp.ClientResponseError():
-            return bad_response("The upstream's answer isn't valid HTTP.")
+            return bad_upstream_response("The upstream's answer isn't valid HTTP.")
         case _:
             return UpstreamError(Kind.UPSTREAM, "upstream_disconnected", "The upstream closed the connection.")
 

@@ -8,9 +8,8 @@ from contextlib import suppress
 import aiohttp
 
 from app.catalog.snapshot import Channel
-from app.errors import GatewayError, Kind, UpstreamError
+from app.errors import GatewayError, Kind, UpstreamError, bad_upstream_response
 from app.formats.base import Tap
-from app.formats.openai_chat.reply import bad_response
 from app.relay.answer import answer_headers
 from app.relay.attempt import Upstreams, connection_error, interrupted, redact
 from app.relay.bill import Bill
@@ -63,7 +62,7 @@ async def _first_frames(response: aiohttp.ClientResponse, exchange: Exchange, ta
         if tap.error is not None:
             raise tap.error
         if not chunk and not tap.started:
-            raise bad_response("The upstream's stream ended before it began.")
+            raise bad_upstream_response("The upstream's stream ended before it began.")
         if head and clock() - exchange.started > HOLD_COMMENTS:
             break
     return head
@@ -74,8 +73,8 @@ async def _refuse_other_type(response: aiohttp.ClientResponse, content_type: str
     if "json" in content_type:
         reply_body = await response.content.read(64 * 1024)
         if b'"error"' in reply_body:
-            raise bad_response("The upstream answered a stream request with an error.")
-    raise bad_response("The upstream didn't answer with an event stream.")
+            raise bad_upstream_response("The upstream answered a stream request with an error.")
+    raise bad_upstream_response("The upstream didn't answer with an event stream.")
 
 
 async def _start(exchange: Exchange, response: aiohttp.ClientResponse) -> None:

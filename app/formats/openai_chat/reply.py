@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from app.errors import Blame, Kind, UpstreamError
+from app.errors import Blame, Kind, UpstreamError, bad_upstream_response
 from app.formats.base import Reply
 from app.formats.openai_chat.usage import read_usage
 
@@ -34,18 +34,13 @@ def read_reply(body: bytes, quirks: frozenset[str]) -> Reply:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         value = _load(body)  # escaped lone surrogates, which the fast decoder refuses
         if not isinstance(value, dict):
-            raise bad_response("The upstream's answer isn't a JSON object.") from None
+            raise bad_upstream_response("The upstream's answer isn't a JSON object.") from None
         usage, error, has_choices = value.get("usage"), value.get("error"), "choices" in value
     if error:
         return Reply(None, error_in_body(error))
     if not has_choices:
-        raise bad_response("The upstream's answer has no choices.")
+        raise bad_upstream_response("The upstream's answer has no choices.")
     return Reply(read_usage(usage, quirks), None)
-
-
-def bad_response(message: str) -> UpstreamError:
-    """A 502: what came isn't what the format promises."""
-    return UpstreamError(Kind.UPSTREAM, "upstream_bad_response", message)
 
 
 def error_in_body(error: object) -> UpstreamError:

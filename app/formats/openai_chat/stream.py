@@ -13,7 +13,7 @@ from typing import Any
 
 from app.core.sse import end_of_frames, frame_data, split_frames
 from app.core.usage import Usage
-from app.errors import Kind, UpstreamError
+from app.errors import UpstreamError, bad_upstream_response
 from app.formats.openai_chat.reply import error_in_body, text_of_choice
 from app.formats.openai_chat.usage import read_usage
 
@@ -68,9 +68,7 @@ class ChatTap:
             self._partial = chunk[end:]
             chunk = chunk[:end]
             if len(self._partial) > MAX_FRAME:
-                self.error = UpstreamError(
-                    Kind.UPSTREAM, "upstream_bad_response", "The upstream sent an endless frame."
-                )
+                self.error = bad_upstream_response("The upstream sent an endless frame.")
                 self._partial = b""
             if not chunk:
                 return b""
