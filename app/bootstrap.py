@@ -23,12 +23,13 @@ from app.catalog.prices import read_price
 from app.catalog.vault import Vault
 from app.core.money import read_amount
 from app.db.embedded import EmbeddedPostgres
-from app.db.engine import Database
-from app.db.migrate import migrate
-from app.ledger.wallets import add_grant, open_account, open_key
+from app.db.engine import DATABASE_ERRORS, Database
+from app.db.revision import current_revision, head_revision
+from app.ledger.issue import issue_account, issue_key
 from app.services import split_secret_keys
 from app.settings import Settings
 
+ROOT = Path(__file__).resolve().parents[1]
 DEMO_NAME = "demo"
 DEMO_GRANT = "5"
 DEMO_PRICE = {"input_mtok": "0.15", "output_mtok": "0.60"}
@@ -64,11 +65,35 @@ def database_of(settings: Settings) -> Iterator[Settings]:
 def prepared(settings: Settings) -> Iterator[Ready]:
     """A migrated database, and whatever the first start makes. The demo upstream runs as long as the block."""
     with database_of(settings) as complete, ExitStack() as stack:
+        ensure_schema(complete)
         token, wants_demo = asyncio.run(_prepare(complete))
         key = None
         if wants_demo:
             key = _install_demo(complete, stack.enter_context(demo_upstream()))
         yield Ready(complete, token, key)
+
+
+def ensure_schema(settings: Settings) -> None:
+    """Migrates if the schema isn't current, in a child process: see `app.db.migrate`. Raises SetupError."""
+    assert settings.database_url is not None
+    if asyncio.run(_revision(settings)) == head_revision():
+        return
+    environment = os.environ | {"RELAYGATE_DATABASE_URL": settings.database_url.get_secret_value()}
+    done = subprocess.run(
+        [sys.executable, "-m", "app.db.migrate"], env=environment, capture_output=True, text=True, cwd=ROOT
+    )
+    if done.returncode:
+        raise SetupError(f"The database can't be migrated: {done.stderr.strip().splitlines()[-1]}")
+
+
+async def _revision(settings: Settings) -> str | None:
+    database = database_for(settings)
+    try:
+        return await current_revision(database.engine)
+    except DATABASE_ERRORS as error:
+        raise SetupError(f"The database can't be reached: {error}") from error
+    finally:
+        await database.close()
 
 
 def database_for(settings: Settings) -> Database:
@@ -80,7 +105,6 @@ def database_for(settings: Settings) -> Database:
 async def _prepare(settings: Settings) -> tuple[str | None, bool]:
     database = database_for(settings)
     try:
-        await migrate(database.engine)
         async with database.engine.begin() as connection:
             token = None
             if settings.admin_token is None and not await accounts.has_admin_token(connection):
@@ -179,9 +203,6 @@ async def _install_demo_channel(connection: AsyncConnection, vault: Vault, base_
 
 
 async def _make_demo_key(connection: AsyncConnection) -> str:
-    account = await accounts.create_account(connection, {"name": DEMO_NAME})
-    await open_account(connection, account.id)
-    await add_grant(connection, account.id, read_amount(DEMO_GRANT), note="demo", idempotency_key="demo")
-    key, secret = await accounts.create_key(connection, {"account_id": account.id, "name": DEMO_NAME})
-    await open_key(connection, account.id, key.id, None)
+    account = await issue_account(connection, {"name": DEMO_NAME}, read_amount(DEMO_GRANT), note="demo")
+    _, secret = await issue_key(connection, {"account_id": account.id, "name": DEMO_NAME}, None)
     return secret

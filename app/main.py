@@ -33,6 +33,7 @@ def create_app(settings: Settings | None = None) -> ASGI:
             # What start-up made lives as long as the process: taken out of the collector's sight, its pauses get short.
             gc.collect()
             gc.freeze()
+            gc.set_threshold(50_000, 20, 50)
             yield
             await worker.stop()
 

@@ -6,21 +6,23 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+from urllib.request import urlopen
 
-import httpx2
 import typer
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
 from app.bootstrap import Ready, SetupError, prepared
-from app.db.embedded import EmbeddedPostgresError
 from app.db.engine import DatabaseUrlError
+from app.db.host import EmbeddedPostgresError
 from app.logs import configure_logs
 from app.services import Services
 from app.settings import Settings
@@ -58,37 +60,55 @@ def _export(settings: Settings) -> None:
     os.environ["RELAYGATE_SECRET_KEY"] = settings.secret_key.get_secret_value()
 
 
+class AnnouncingServer(uvicorn.Server):
+    """Says how to reach the gateway as soon as it listens."""
+
+    def __init__(self, config: uvicorn.Config, ready: Ready) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            _announce(self._ready)
+
+
 def _serve_api(ready: Ready) -> None:
     settings = ready.settings
     configure_logs(settings)
-    threading.Thread(target=_announce, args=(ready,), daemon=True).start()
-    with _shared_metrics(settings.workers):
-        uvicorn.run(
-            "app.main:create_app",
-            factory=True,
-            host=settings.host,
-            port=settings.port,
-            workers=settings.workers,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
-            backlog=4096,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=max(1, round(settings.drain)),
-        )
+    config = uvicorn.Config(
+        "app.main:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        backlog=4096,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, round(settings.drain)),
+    )
+    if settings.workers == 1:
+        server = AnnouncingServer(config, ready)
+        with suppress(KeyboardInterrupt):  # Ctrl-C, raised again once everything is drained
+            server.run()
+        if not server.started:
+            raise SetupError("The gateway didn't start; its log says why.")
+        return
+    with _shared_metrics():
+        threading.Thread(target=_announce_when_ready, args=(ready,), daemon=True).start()
+        Multiprocess(config, sockets=[config.bind_socket()]).run()
 
 
 @contextmanager
-def _shared_metrics(workers: int) -> Iterator[None]:
+def _shared_metrics() -> Iterator[None]:
     """Several processes share one /metrics through files; prometheus-client wants their folder in the environment."""
-    if workers == 1:
-        yield
-        return
     folder = tempfile.mkdtemp(prefix="relaygate-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     try:
@@ -110,22 +130,24 @@ async def _work(settings: Settings) -> None:
         await worker.stop()
 
 
-def _announce(ready: Ready) -> None:
-    """Prints how to reach the gateway as soon as it can be reached."""
-    settings = ready.settings
-    host = "localhost" if settings.host in ("0.0.0.0", "127.0.0.1", "::") else settings.host  # noqa: S104
-    local = f"http://{host}:{settings.port}"
+def _announce_when_ready(ready: Ready) -> None:
+    """For several processes, none of which knows when the others are ready."""
     deadline = time.monotonic() + READY_TIMEOUT
     while time.monotonic() < deadline:
-        try:
-            if httpx2.get(f"{local}/readyz", timeout=2.0).status_code == 200:
-                break
-        except httpx2.HTTPError:
-            pass
+        with suppress(OSError), urlopen(f"{_local_url(ready.settings)}/readyz", timeout=2.0) as answer:  # noqa: S310 - ours
+            if answer.status == 200:
+                _announce(ready)
+                return
         time.sleep(0.1)
-    else:
-        return
-    print(_welcome(ready, settings.public_url or local), flush=True)  # noqa: T201 - for the person at the terminal
+
+
+def _announce(ready: Ready) -> None:
+    print(_welcome(ready, ready.settings.public_url or _local_url(ready.settings)), flush=True)  # noqa: T201 - for people
+
+
+def _local_url(settings: Settings) -> str:
+    host = "localhost" if settings.host in ("0.0.0.0", "127.0.0.1", "::") else settings.host  # noqa: S104
+    return f"http://{host}:{settings.port}"
 
 
 def _welcome(ready: Ready, url: str) -> str:

@@ -6,7 +6,6 @@ import asyncio
 from contextlib import AsyncExitStack
 from uuid import uuid4
 
-import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
 from app.accounts.principals import Principals
@@ -16,6 +15,7 @@ from app.db.engine import Database
 from app.db.news import News
 from app.ledger.sweep import end_lease, renew_lease
 from app.ledger.writer import LedgerWriter
+from app.logs import get_log
 from app.providers import discover
 from app.relay.attempt import Timeouts, Upstreams, open_session
 from app.relay.bill import Cashier
@@ -24,7 +24,7 @@ from app.relay.pipeline import Relay
 from app.relay.watch import Watch
 from app.settings import Settings
 
-log = structlog.get_logger("relaygate.services")
+log = get_log("relaygate.services")
 
 FLUSH_AT_STOP = 10.0
 
@@ -51,6 +51,7 @@ class Services:
         self.watch = Watch(hangup_drain=settings.hangup_drain if settings.on_hangup == "drain" else None)
         self._stack = AsyncExitStack()
         self._relay: Relay | None = None
+        self._upstreams: Upstreams | None = None
         Gauge("relaygate_open_requests", "Requests being served.", registry=self.registry).set_function(
             lambda: len(self.watch.open)
         )
@@ -62,6 +63,11 @@ class Services:
     def relay(self) -> Relay:
         assert self._relay is not None, "services aren't started"
         return self._relay
+
+    @property
+    def upstreams(self) -> Upstreams:
+        assert self._upstreams is not None, "services aren't started"
+        return self._upstreams
 
     async def __aenter__(self) -> Services:
         async with AsyncExitStack() as stack:
@@ -80,13 +86,14 @@ class Services:
             stack.push_async_callback(self.observer.stop)
             self.watch.start()
             stack.push_async_callback(self.watch.stop)
+            self._upstreams = Upstreams(session, self._timeouts())
             self._relay = Relay(
                 self.settings,
                 self.principals,
                 self.catalog,
                 self.ledger,
                 self.cashier,
-                Upstreams(session, self._timeouts()),
+                self._upstreams,
                 self.watch,
                 self.observer,
             )

@@ -16,7 +16,12 @@ def services_of(request: Request) -> Services:
     return services
 
 
-ServicesDep = Annotated[Services, Depends(services_of)]
+async def _services(request: Request) -> Services:
+    # A coroutine, because FastAPI sends plain functions to a thread pool.
+    return services_of(request)
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
 
 
 async def _connection(services: ServicesDep) -> AsyncIterator[AsyncConnection]:

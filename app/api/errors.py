@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
@@ -11,8 +10,9 @@ from starlette.exceptions import HTTPException
 from app.db.engine import DATABASE_ERRORS
 from app.errors import Blame, GatewayError, Kind, unavailable
 from app.formats.openai_chat.errors import write_error
+from app.logs import get_log
 
-log = structlog.get_logger("relaygate.api")
+log = get_log("relaygate.api")
 
 _KIND_BY_STATUS = {401: Kind.AUTHENTICATION, 403: Kind.PERMISSION, 404: Kind.NOT_FOUND, 405: Kind.NOT_FOUND}
 

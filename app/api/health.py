@@ -14,7 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from app.api.admin.guard import require_admin
 from app.api.context import ServicesDep
 from app.db.engine import DATABASE_ERRORS
-from app.db.migrate import current_revision, head_revision
+from app.db.revision import current_revision, head_revision
 
 READY_TIMEOUT = 2.0
 

@@ -7,16 +7,16 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.catalog.snapshot import EMPTY, Snapshot, load_snapshot
 from app.catalog.vault import Vault
 from app.db.engine import DATABASE_ERRORS
 from app.errors import unavailable
+from app.logs import get_log
 from app.providers.base import Provider
 
-log = structlog.get_logger("relaygate.catalog")
+log = get_log("relaygate.catalog")
 
 RETRY_PAUSE = 0.5
 RELOAD_INTERVAL = 0.1

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-import structlog
 from multidict import CIMultiDict
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,9 +15,10 @@ from app.catalog.prices import FREE, Price, read_price
 from app.catalog.vault import Vault
 from app.db.tables.catalog import aliases, channel_models, channels, models, prices
 from app.errors import GatewayError
+from app.logs import get_log
 from app.providers.base import Provider
 
-log = structlog.get_logger("relaygate.catalog")
+log = get_log("relaygate.catalog")
 
 
 @dataclass(frozen=True, slots=True)

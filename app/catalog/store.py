@@ -113,7 +113,13 @@ async def delete_channel(connection: AsyncConnection, channel_id: int) -> None:
 async def put_model(
     connection: AsyncConnection, name: str, values: Mapping[str, Any], price: Price | None, names: Sequence[str]
 ) -> ModelRow:
-    """Makes a model or replaces it whole; a changed price becomes a new row, the old one stays for its entries."""
+    """Makes a model or replaces it whole; a changed price becomes a new row, the old one stays for its entries.
+
+    Raises GatewayError 409 when the name, or one of the aliases, is taken.
+    """
+    alias_of = (await connection.execute(select(aliases.c.model).where(aliases.c.alias == name))).scalar()
+    if alias_of is not None:
+        raise GatewayError(Kind.CONFLICT, "name_taken", f"'{name}' is an alias of '{alias_of}'.", param="name")
     columns = {**values, "price_id": await _price_id(connection, name, price)}
     statement = upsert(models).values(name=name, **columns)
     await connection.execute(statement.on_conflict_do_update(index_elements=[models.c.name], set_=columns))
@@ -148,6 +154,24 @@ async def get_model(connection: AsyncConnection, name: str) -> ModelRow:
     if not rows:
         raise GatewayError(Kind.NOT_FOUND, "model_not_found", f"There is no model '{name[:200]}'.")
     return rows[0]
+
+
+async def has_model(connection: AsyncConnection, name: str) -> bool:
+    return (await connection.execute(select(models.c.name).where(models.c.name == name))).first() is not None
+
+
+async def serving_channels(connection: AsyncConnection, names: Sequence[str]) -> Mapping[str, list[str]]:
+    """Names of the channels that list each of these models, disabled ones included."""
+    query = (
+        select(channel_models.c.model, channels.c.name)
+        .join(channels, channels.c.id == channel_models.c.channel_id)
+        .where(channel_models.c.model.in_(names))
+        .order_by(channels.c.name)
+    )
+    serving: dict[str, list[str]] = {}
+    for model, channel in await connection.execute(query):
+        serving.setdefault(model, []).append(channel)
+    return serving
 
 
 async def list_models(connection: AsyncConnection, *, after: str = "", limit: int = 100) -> list[ModelRow]:

@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-import structlog
-
 from app.db.engine import DATABASE_ERRORS, Database
+from app.logs import get_log
 
 CHANNEL = "relaygate"
 PULSE = 0.4
@@ -22,7 +21,7 @@ PULSE = 0.4
 PULSE_TIMEOUT = 0.5
 STALE_AFTER = 0.95
 
-log = structlog.get_logger("relaygate.news")
+log = get_log("relaygate.news")
 
 
 class News:

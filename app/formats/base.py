@@ -23,7 +23,6 @@ class Request:
     stream: bool
     wants_usage: bool
     output_cap: int | None
-    cap_field: str | None
     choices: int
     fields: dict[str, msgspec.Raw]
     body: bytes

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from uuid import UUID
 
 import asyncpg
-import structlog
+import orjson
 from asyncpg.prepared_stmt import PreparedStatement
 
 from app.db.engine import Database
 from app.errors import unavailable
 from app.ledger.records import Ask, Hold, Refusal, Settlement, Status
 from app.ledger.statement import LEDGER_BATCH, arguments
+from app.logs import get_log
 
 LANES = 2
 """Batches in flight. Two overlap one batch's commit with the next one's work; more only queue on the same row locks."""
@@ -30,18 +34,21 @@ LINGER = 0.003
 STATEMENT_TIMEOUT = 10.0
 RETRY_PAUSE = 0.25
 
-LOST = (
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    TimeoutError,
+ROW_FAULTS = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    orjson.JSONEncodeError,
 )
-"""The connection is of no more use, and what the server did with the statement is unknown."""
+"""A row of the batch can't be written, now or later."""
+
+LOST = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresError)
+"""Whatever else goes wrong is the database's trouble, not the row's: it is away, full, read-only after a failover. The
+connection isn't trusted any more, and what the server did with the statement is unknown."""
 
 ROLLED_BACK = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 
-log = structlog.get_logger("relaygate.ledger")
+log = get_log("relaygate.ledger")
 
 
 class NotSentError(ConnectionError):
@@ -62,7 +69,7 @@ class Lane:
             try:
                 self._connection = await self._database.connect()
                 self._statement = await self._connection.prepare(LEDGER_BATCH, timeout=STATEMENT_TIMEOUT)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except LOST as error:
                 raise NotSentError(f"{type(error).__name__}: {error}") from error
         return self._statement
 
@@ -74,7 +81,8 @@ class Lane:
 
     async def close(self) -> None:
         if self._connection is not None and not self._connection.is_closed():
-            await self._connection.close(timeout=5.0)
+            with suppress(*LOST):
+                await self._connection.close(timeout=5.0)
 
 
 class LedgerWriter:
@@ -88,8 +96,8 @@ class LedgerWriter:
         self._settlements: deque[Settlement] = deque()
         self._scheduled: asyncio.Handle | None = None
         self._lingering: asyncio.TimerHandle | None = None
+        self._pause: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[None]] = set()
-        self._paused = False
         self.open: set[UUID] = set()
         """Holds that this process has asked for and not yet seen settled: what the stray sweep must leave alone."""
 
@@ -108,10 +116,7 @@ class LedgerWriter:
             if not ask.reply.cancelled() and ask.reply.exception() is None and ask.reply.result() >= 0:
                 self._release(ask, "client_closed_request")
             raise
-        if amount < 0:
-            self.open.discard(ask.id)
-            return Refusal(amount)
-        return Hold(ask.id, ask.account_id, amount)
+        return Refusal(amount) if amount < 0 else Hold(ask.id, ask.account_id, amount)
 
     def settle(self, settlement: Settlement) -> None:
         """Ends a hold soon; returns at once and can't fail, so it is safe in a `finally`."""
@@ -139,10 +144,19 @@ class LedgerWriter:
         return True
 
     async def close(self) -> None:
-        for handle in (self._scheduled, self._lingering):
+        """Ends the connections; what `flush` couldn't make durable before is given up."""
+        running = set(self._running)
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+        self._idle.clear()  # without lanes nothing is dispatched any more
+        for handle in (self._scheduled, self._lingering, self._pause):
             if handle is not None:
                 handle.cancel()
         for lane in self._lanes:
+            if running:
+                lane.drop()
             await lane.close()
 
     # -- batching ------------------------------------------------------------------------------------------------
@@ -159,14 +173,14 @@ class LedgerWriter:
         if self._lingering is not None:
             self._lingering.cancel()
             self._lingering = None
-        while self._idle and (self._asks or (self._settlements and not self._paused)):
+        while self._idle and (self._asks or (self._settlements and self._pause is None)):
             asks = self._take_asks()
             settlements = [self._settlements.popleft() for _ in range(min(len(self._settlements), MAX_BATCH))]
             if not asks and not settlements:
                 return
             task = asyncio.get_running_loop().create_task(self._run(self._idle.pop(), settlements, asks))
             self._running.add(task)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(partial(self._ended, settlements, asks))
 
     def _take_asks(self) -> list[Ask]:
         taken: list[Ask] = []
@@ -178,25 +192,32 @@ class LedgerWriter:
                 taken.append(ask)
         return taken
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, settlements: Sequence[Settlement], asks: Sequence[Ask], task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            self._give_up(settlements, asks)
+        elif (error := task.exception()) is not None:
             log.critical("ledger_batch_bug", exc_info=error)
+            self._give_up(settlements, asks)
         if self._asks:
             self._schedule()
-        elif self._settlements and self._lingering is None and not self._paused:
+        elif self._settlements and self._lingering is None and self._pause is None:
             self._lingering = asyncio.get_running_loop().call_later(LINGER, self._dispatch)
 
     async def _run(self, lane: Lane, settlements: list[Settlement], asks: list[Ask]) -> None:
         try:
+            await self._attempt(lane, settlements, asks)
+        finally:
+            self._idle.append(lane)
+
+    async def _attempt(self, lane: Lane, settlements: list[Settlement], asks: list[Ask]) -> None:
+        try:
             await self._write(lane, settlements, asks)
+        except ROW_FAULTS as error:
+            await self._isolate(lane, settlements, asks, error)
         except LOST as error:
             lane.drop()
             self._lost(settlements, asks, error)
-        except asyncpg.PostgresError as error:
-            await self._isolate(lane, settlements, asks, error)
-        finally:
-            self._idle.append(lane)
 
     async def _write(self, lane: Lane, settlements: list[Settlement], asks: list[Ask]) -> None:
         values = arguments(self.owner, settlements, asks)
@@ -216,6 +237,8 @@ class LedgerWriter:
             self._answer(ask, ask.want if granted is None else granted[index])
 
     def _answer(self, ask: Ask, amount: int) -> None:
+        if amount < 0:
+            self.open.discard(ask.id)
         if not ask.reply.done():
             ask.reply.set_result(amount)
         elif amount >= 0:
@@ -234,38 +257,28 @@ class LedgerWriter:
                 self._release(ask, "service_unavailable")
             if not ask.reply.done():
                 ask.reply.set_exception(unavailable("The gateway can't reach its database."))
-        if not self._paused:
-            self._paused = True
-            asyncio.get_running_loop().call_later(RETRY_PAUSE, self._resume)
+        if self._pause is None:
+            self._pause = asyncio.get_running_loop().call_later(RETRY_PAUSE, self._resume)
 
     def _resume(self) -> None:
-        self._paused = False
+        self._pause = None
         self._dispatch()
 
-    async def _isolate(
-        self, lane: Lane, settlements: list[Settlement], asks: list[Ask], error: asyncpg.PostgresError
-    ) -> None:
-        """One row that the database refuses must not take its batch along: the rows are sent one by one."""
-        if len(settlements) + len(asks) > 1:
-            for item in settlements:
-                await self._run_single(lane, [item], [])
-            for ask in asks:
-                await self._run_single(lane, [], [ask])
+    async def _isolate(self, lane: Lane, settlements: list[Settlement], asks: list[Ask], error: BaseException) -> None:
+        """One row that can't be written must not take its batch along: the rows are sent one by one."""
+        if len(settlements) + len(asks) == 1:
+            log.error("ledger_row_refused", error=str(error))
+            self._give_up(settlements, asks)
             return
-        log.error("ledger_row_refused", error=str(error))
         for item in settlements:
-            # It stays held, which audit and the stray sweep will show; charging something else would be worse.
-            self.open.discard(item.hold.id)
+            await self._attempt(lane, [item], [])
         for ask in asks:
-            self.open.discard(ask.id)
-            if not ask.reply.done():
-                ask.reply.set_exception(unavailable("The ledger refused this request."))
+            await self._attempt(lane, [], [ask])
 
-    async def _run_single(self, lane: Lane, settlements: list[Settlement], asks: list[Ask]) -> None:
-        try:
-            await self._write(lane, settlements, asks)
-        except LOST as error:
-            lane.drop()
-            self._lost(settlements, asks, error)
-        except asyncpg.PostgresError as error:
-            await self._isolate(lane, settlements, asks, error)
+    def _give_up(self, settlements: Sequence[Settlement], asks: Sequence[Ask]) -> None:
+        """What stays held because of it, the stray sweep gives back; charging something else would be worse."""
+        self.open.difference_update([item.hold.id for item in settlements])
+        for ask in asks:
+            if not ask.reply.done():
+                self.open.discard(ask.id)
+                ask.reply.set_exception(unavailable("The ledger refused this request."))

@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-import structlog
-
 from app.catalog.snapshot import Channel
 from app.core.tokens import IMAGE_TOKENS_HIGH, count_text
 from app.core.usage import Usage
 from app.formats.base import Format, Request, Tap
 from app.ledger.records import Settlement, Status
 from app.ledger.writer import LedgerWriter
+from app.logs import get_log
 from app.relay.admit import Admission
 from app.relay.exchange import Exchange
 from app.relay.plan import Plan
 
-log = structlog.get_logger("relaygate.bill")
+log = get_log("relaygate.bill")
 
 COUNT_AT_MOST = 200_000
 """Characters that the tokenizer is given; beyond, the rest is taken in proportion."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +20,7 @@ from app.relay.bill import Bill
 from app.relay.exchange import Exchange
 
 FLUSH_INTERVAL = 0.25
+Counts = dict[tuple[str, ...], float]
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
@@ -41,7 +44,45 @@ class Metrics:
             "relaygate_tokens", "Tokens charged, estimates not included.", ("model", "direction"), registry=registry
         )
         self.charged = Counter("relaygate_charged_dollars", "Cost of usage.", ("model",), registry=registry)
+        self._timers: dict[tuple[int, tuple[str, ...]], Histogram] = {}
         self.attempts = Counter("relaygate_attempts", "Upstream calls, by channel.", ("channel",), registry=registry)
+
+    def count(self, records: Sequence[Record]) -> None:
+        """Counts a block of requests: sums first, so that each series is looked up and locked once a block."""
+        requests: Counts = defaultdict(float)
+        attempts: Counts = defaultdict(float)
+        tokens: Counts = defaultdict(float)
+        charged: Counts = defaultdict(float)
+        for record in records:
+            exchange, bill = record.exchange, record.bill
+            requests[record.format, str(exchange.status), record.error or ""] += 1
+            timing = (record.format, "true" if bill is not None and bill.request.stream else "false")
+            self._timer(self.seconds, timing).observe(record.seconds)
+            if bill is None:
+                continue
+            if exchange.first_byte is not None:
+                self._timer(self.first_byte, timing).observe(exchange.first_byte - exchange.started)
+            if bill.channel is not None:
+                attempts[(bill.channel.name,)] += bill.attempts
+            if bill.usage is not None:
+                tokens[bill.plan.model.name, "input"] += bill.usage.input_tokens
+                tokens[bill.plan.model.name, "output"] += bill.usage.output_tokens
+            charged[(bill.plan.model.name,)] += bill.cost
+        for counter, counts in (
+            (self.requests, requests),
+            (self.attempts, attempts),
+            (self.tokens, tokens),
+            (self.charged, charged),
+        ):
+            unit = NANO_PER_DOLLAR if counter is self.charged else 1
+            for labels, amount in counts.items():
+                counter.labels(*labels).inc(amount / unit)
+
+    def _timer(self, histogram: Histogram, labels: tuple[str, ...]) -> Histogram:
+        timer = self._timers.get((id(histogram), labels))
+        if timer is None:
+            timer = self._timers[id(histogram), labels] = histogram.labels(*labels)
+        return timer
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +126,7 @@ class Observer:
         if not records:
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.metrics.count(records)
         self._output.write(b"".join(self._line(record, now) for record in records))
         self._output.flush()
 
@@ -95,9 +137,6 @@ class Observer:
 
     def _line(self, record: Record, now: str) -> bytes:
         exchange, bill = record.exchange, record.bill
-        stream = "true" if bill is not None and bill.request.stream else "false"
-        self.metrics.requests.labels(record.format, str(exchange.status), record.error or "").inc()
-        self.metrics.seconds.labels(record.format, stream).observe(record.seconds)
         fields: dict[str, object] = {
             "timestamp": now,
             "level": "info" if exchange.status < 500 else "warning",
@@ -110,21 +149,8 @@ class Observer:
         if record.error is not None:
             fields["error"] = record.error
         if bill is not None:
-            self._count(bill, exchange, stream)
             fields |= _bill_fields(bill, exchange)
         return orjson.dumps(fields) + b"\n"
-
-    def _count(self, bill: Bill, exchange: Exchange, stream: str) -> None:
-        model = bill.plan.model.name
-        if exchange.first_byte is not None:
-            self.metrics.first_byte.labels(bill.format.name, stream).observe(exchange.first_byte - exchange.started)
-        if bill.channel is not None:
-            self.metrics.attempts.labels(bill.channel.name).inc(bill.attempts)
-        if bill.usage is not None:
-            self.metrics.tokens.labels(model, "input").inc(bill.usage.input_tokens)
-            self.metrics.tokens.labels(model, "output").inc(bill.usage.output_tokens)
-        if bill.cost:
-            self.metrics.charged.labels(model).inc(bill.cost / NANO_PER_DOLLAR)
 
 
 def _bill_fields(bill: Bill, exchange: Exchange) -> dict[str, object]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
 from app.accounts.principals import Principals
 from app.catalog.catalog import Catalog
 from app.errors import Blame, GatewayError, Kind, UpstreamError
 from app.formats.base import Format
 from app.ledger.writer import LedgerWriter
+from app.logs import get_log
 from app.relay.admit import admit
 from app.relay.answer import relay_answer
 from app.relay.attempt import Upstreams, interrupted, redact
@@ -27,7 +26,7 @@ from app.settings import Settings
 LEDGER_PATIENCE = 5.0
 """Seconds that a request waits for its key and its hold before it is told that the gateway has no database."""
 
-log = structlog.get_logger("relaygate.relay")
+log = get_log("relaygate.relay")
 
 
 class Relay:

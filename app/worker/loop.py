@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from uuid import UUID
-
-import structlog
 
 from app.db.engine import DATABASE_ERRORS
 from app.ledger.sweep import STRAY_AGE, find_dead_owners, release_strays, renew_lease, resolve_orphans
+from app.logs import get_log
 from app.services import Services
 
-log = structlog.get_logger("relaygate.worker")
+log = get_log("relaygate.worker")
+
+PARENT_CHECK = 1.0
 
 Job = Callable[[], Awaitable[None]]
 
@@ -33,6 +37,8 @@ class Worker:
         jobs: list[tuple[float, Job]] = [(lease / 8, self._renew), (STRAY_AGE, self._release_strays)]
         if self._services.settings.role != "api":
             jobs.append((lease / 12, self._sweep))
+        if self._services.settings.workers > 1:
+            jobs.append((PARENT_CHECK, partial(self._end_with_parent, os.getppid())))
         self._tasks = [asyncio.create_task(self._repeat(pause, job)) for pause, job in jobs]
 
     async def stop(self) -> None:
@@ -48,7 +54,12 @@ class Worker:
             try:
                 await job()
             except DATABASE_ERRORS as error:
-                log.warning("job_failed", job=job.__name__, error=type(error).__name__)
+                log.warning("job_failed", job=str(job), error=type(error).__name__)
+
+    async def _end_with_parent(self, parent: int) -> None:
+        """A supervisor that was killed can't stop its processes: left alone they would go on holding the port."""
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     async def _renew(self) -> None:
         await renew_lease(self._engine, self._services.instance, self._services.settings.lease / 2)

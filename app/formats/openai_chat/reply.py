@@ -11,13 +11,16 @@ from app.errors import Blame, Kind, UpstreamError, bad_upstream_response
 from app.formats.base import Reply
 from app.formats.openai_chat.usage import read_usage
 
-MAX_MESSAGE = 1_000
+MAX_CODE = 100
+MAX_PARAM = 200
+
+_ABSENT = msgspec.Raw()
 
 
 class _Peek(msgspec.Struct):
-    choices: msgspec.Raw | None = None
-    usage: msgspec.Raw | None = None
-    error: msgspec.Raw | None = None
+    choices: msgspec.Raw = _ABSENT
+    usage: Any = None
+    error: msgspec.Raw = _ABSENT
 
 
 _peek = msgspec.json.Decoder(_Peek)
@@ -28,9 +31,9 @@ def read_reply(body: bytes, quirks: frozenset[str]) -> Reply:
     """Usage and error of an answer. Raises UpstreamError for what is no answer at all (HTML, broken JSON)."""
     try:
         peek = _peek.decode(body)
-        usage = None if peek.usage is None else _value.decode(peek.usage)
-        error = None if peek.error is None else _value.decode(peek.error)
-        has_choices = peek.choices is not None
+        usage: object = peek.usage
+        error = None if peek.error is _ABSENT else _value.decode(peek.error)
+        has_choices = peek.choices is not _ABSENT
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         value = _load(body)  # escaped lone surrogates, which the fast decoder refuses
         if not isinstance(value, dict):
@@ -46,7 +49,7 @@ def read_reply(body: bytes, quirks: frozenset[str]) -> Reply:
 def error_in_body(error: object) -> UpstreamError:
     """An error that came with status 200, or inside a stream; OpenRouter puts a status into `code`."""
     message, code, param = _describe(error)
-    status = int(code) if code is not None and code.isdigit() else 502
+    status = int(code) if code is not None and code.isdecimal() else 502
     if 400 <= status < 500 and status not in (401, 402, 403, 404, 408, 429):
         return _refusal(status, message, code, param)
     return UpstreamError(
@@ -115,15 +118,24 @@ def _load(body: bytes) -> Any:
 def _describe(error: object) -> tuple[str | None, str | None, str | None]:
     """Message, code and param of an error object; Ollama's error is a bare string."""
     if isinstance(error, str):
-        return error[:MAX_MESSAGE], None, None
+        return _read_words(error), None, None
     if not isinstance(error, dict):
         return None, None, None
     message, code, param = error.get("message"), error.get("code"), error.get("param")
-    return (
-        message[:MAX_MESSAGE] if isinstance(message, str) else None,
-        str(code)[:100] if isinstance(code, str | int) and not isinstance(code, bool) else None,
-        param[:200] if isinstance(param, str) else None,
-    )
+    if isinstance(code, int) and not isinstance(code, bool) and abs(code) < 1_000_000:
+        code = str(code)
+    return (_read_words(message), _read_name(code, MAX_CODE), _read_name(param, MAX_PARAM))
+
+
+def _read_words(value: object) -> str | None:
+    # Escaped lone surrogates are valid JSON, but nothing that could be written again.
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
+
+
+def _read_name(value: object, longest: int) -> str | None:
+    """Codes go into the ledger and the log: only plain ones do, and no part of a longer one."""
+    plain = isinstance(value, str) and 0 < len(value) <= longest and value.isascii() and value.isprintable()
+    return str(value) if plain else None
 
 
 def reply_text(body: bytes) -> str:

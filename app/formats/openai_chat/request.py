@@ -15,6 +15,7 @@ import msgspec
 from app.errors import invalid_request
 from app.formats.base import Request
 
+CAP_FIELDS = ("max_completion_tokens", "max_tokens")
 MAX_CHOICES = 128
 MAX_OUTPUT_CAP = 10_000_000
 
@@ -23,6 +24,7 @@ _encode = msgspec.json.Encoder().encode
 T = TypeVar("T")
 
 _TRUE = msgspec.Raw(b"true")
+_BLANKS = " \t\n\r"
 
 
 class _StreamOptions(msgspec.Struct):
@@ -46,14 +48,14 @@ def read_request(body: bytes) -> Request:
         raise invalid_request("'messages' is required.", "messages", code="missing_required_parameter")
     if not bytes(messages).startswith(b"["):
         raise invalid_request("'messages' must be an array.", "messages", code="invalid_type")
-    cap_field = next((n for n in ("max_completion_tokens", "max_tokens") if _is_set(fields.get(n))), None)
+    # With both set, an upstream that knows only one of them heeds that one: the larger is what may have to be paid.
+    caps = [cap for name in CAP_FIELDS if (cap := _read_count(fields, name, MAX_OUTPUT_CAP)) is not None]
     options = _read(fields, "stream_options", _stream_options, "an object")
     return Request(
         model=model,
         stream=bool(_read(fields, "stream", _boolean, "a boolean")),
         wants_usage=options is not None and bool(options.include_usage),
-        output_cap=None if cap_field is None else _read_count(fields, cap_field, MAX_OUTPUT_CAP),
-        cap_field=cap_field,
+        output_cap=max(caps, default=None),
         choices=_read_count(fields, "n", MAX_CHOICES) or 1,
         fields=fields,
         body=body,
@@ -80,16 +82,48 @@ def read_fields(body: bytes) -> dict[str, msgspec.Raw]:
 
 def _read_lenient(body: bytes, cause: msgspec.DecodeError) -> dict[str, msgspec.Raw]:
     # A truncated emoji leaves an escaped lone surrogate (`\ud83d`) in a client's history: JSON allows it, the fast
-    # decoder does not. Python's own decoder does, and writes it as the same escape again.
+    # decoder does not. Python's own does, and says where each value ends, so that the bytes can go out as they came.
     if b"\\ud" not in body.lower():
         raise invalid_request(f"The request body isn't valid JSON: {_reason(cause)}.", code="invalid_json") from cause
     try:
-        value = json.loads(body, parse_constant=_refuse_constant)
+        return _slice_fields(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise invalid_request(f"The request body isn't valid JSON: {_reason(cause)}.", code="invalid_json") from error
-    if not isinstance(value, dict):
-        raise invalid_request("The request body must be a JSON object.", code="invalid_json")
-    return {name: msgspec.Raw(json.dumps(part, separators=(",", ":")).encode()) for name, part in value.items()}
+
+
+def _slice_fields(text: str) -> dict[str, msgspec.Raw]:
+    """The fields of a JSON object, cut out of its text. Raises ValueError for anything else."""
+    scan = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+    fields: dict[str, msgspec.Raw] = {}
+    at = _skip(text, 0, "{")
+    while text[at : at + 1] != "}":
+        if fields:
+            at = _skip(text, at, ",")
+        name, end = scan(text, at)
+        start = _skip(text, end, ":")
+        _, end = scan(text, start)
+        if not isinstance(name, str):
+            raise ValueError("a field's name is no string")
+        name.encode()  # UnicodeEncodeError, a ValueError, for a lone surrogate: no upstream could be sent that name
+        fields[name] = msgspec.Raw(text[start:end].encode())
+        at = _past_blanks(text, end)
+    if text[at + 1 :].strip(_BLANKS):
+        raise ValueError("something follows the object")
+    return fields
+
+
+def _skip(text: str, at: int, token: str) -> int:
+    """The index of what comes after blanks, `token`, and blanks again. Raises ValueError without the token."""
+    at = _past_blanks(text, at)
+    if not text.startswith(token, at):
+        raise ValueError(f"{token} is missing")
+    return _past_blanks(text, at + len(token))
+
+
+def _past_blanks(text: str, at: int) -> int:
+    while at < len(text) and text[at] in _BLANKS:
+        at += 1
+    return at
 
 
 def _refuse_constant(name: str) -> None:
@@ -128,7 +162,9 @@ def write_request(request: Request, *, model: str, output_cap: int | None, cap_f
     if request.stream and not request.wants_usage:
         fields["stream_options"] = _with_usage(fields.get("stream_options"))
     if output_cap is not None:
-        fields[request.cap_field or cap_field] = msgspec.Raw(b"%d" % output_cap)
+        for name in [name for name in CAP_FIELDS if _is_set(fields.get(name))] or [cap_field]:
+            asked = _read_count(fields, name, MAX_OUTPUT_CAP)
+            fields[name] = msgspec.Raw(b"%d" % (output_cap if asked is None else min(asked, output_cap)))
     return _encode(fields)
 
 

@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any
 
-from app.core.sse import end_of_frames, frame_data, split_frames
+from app.core.sse import end_of_frames, frame_data, frame_event, split_frames
 from app.core.usage import Usage
 from app.errors import UpstreamError, bad_upstream_response
 from app.formats.openai_chat.reply import error_in_body, text_of_choice
@@ -26,11 +26,14 @@ DIGEST_BYTES = 64 * 1024
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 """With `include_usage` OpenAI puts `"usage":null` on every chunk: only an object is worth parsing a frame for."""
 
+_ERROR_EVENT = re.compile(rb"(?:^|[\r\n])event: ?error")
+
 
 class ChatTap:
     """See `app.formats.base.Tap`."""
 
     __slots__ = (
+        "_finished",
         "_keep_usage",
         "_kept",
         "_kept_size",
@@ -55,6 +58,7 @@ class ChatTap:
         self._kept: list[bytes] = []
         self._kept_size = 0
         self._text: list[str] = []
+        self._finished: dict[int, bool] = {}
         self.ended = False
 
     def feed(self, chunk: bytes) -> bytes:
@@ -72,10 +76,12 @@ class ChatTap:
                 self._partial = b""
             if not chunk:
                 return b""
+        if _has_marker(chunk):
+            chunk = self._inspect(chunk)
         if not self.started:
             self.started = b"data:" in chunk
         self._keep(chunk)
-        return self._inspect(chunk) if _has_marker(chunk) else chunk
+        return chunk
 
     def end(self) -> bytes:
         tail = b""
@@ -111,22 +117,18 @@ class ChatTap:
     def _inspect_frame(self, frame: bytes) -> bool:
         """Whether the client gets this frame."""
         data = frame_data(frame)
-        if data is None:
-            return True
-        if data.strip() == b"[DONE]":
+        if data is not None and data.strip() == b"[DONE]":
             self.ended = self.complete = True
             return True
-        value = _load(data)
-        if not isinstance(value, dict):
-            return True
-        if value.get("error"):
-            self.error = error_in_body(value["error"])
+        value = None if data is None else _load(data)
+        error = _error_of(frame, value)
+        if error is not None:
+            self.error = error_in_body(error)
             return False
-        usage = value.get("usage")
-        if usage is None:
+        if not isinstance(value, dict) or value.get("usage") is None:
             return True
-        self.usage = read_usage(usage, self._quirks)
-        return self._keep_usage or value.get("choices") != []
+        self.usage = read_usage(value["usage"], self._quirks)
+        return self._keep_usage or bool(value.get("choices"))
 
     # -- the text, in case it must be counted ----------------------------------------------------------------------
 
@@ -146,12 +148,34 @@ class ChatTap:
             choices = value.get("choices") if isinstance(value, dict) else None
             for choice in choices if isinstance(choices, list) else []:
                 self._text.append(text_of_choice(choice, "delta"))
-                if isinstance(choice, dict) and choice.get("finish_reason"):
-                    self.complete = True
+                if isinstance(choice, dict):
+                    self._note_finish(choice)
+        # Of several choices, each has to finish; an upstream that was asked for several may know only one.
+        self.complete = self.ended or (bool(self._finished) and all(self._finished.values()))
+
+    def _note_finish(self, choice: dict[str, Any]) -> None:
+        index = choice.get("index")
+        if not isinstance(index, int):
+            index = 0
+        self._finished[index] = self._finished.get(index, False) or bool(choice.get("finish_reason"))
 
 
 def _has_marker(chunk: bytes) -> bool:
-    return b"[DONE]" in chunk or b'"error"' in chunk or (b'"usage"' in chunk and _USAGE.search(chunk) is not None)
+    return (
+        b"[DONE]" in chunk
+        or (b"error" in chunk and (b'"error"' in chunk or _ERROR_EVENT.search(chunk) is not None))
+        or (b'"usage"' in chunk and _USAGE.search(chunk) is not None)
+    )
+
+
+def _error_of(frame: bytes, value: object) -> object | None:
+    """The error that a frame reports, or None: `error` as most write it, vLLM's `object: "error"`, `event: error`."""
+    fields: dict[str, object] = value if isinstance(value, dict) else {}
+    if fields.get("error"):
+        return fields["error"]
+    if fields.get("object") == "error" or frame_event(frame) == b"error":
+        return fields if value is None else value
+    return None
 
 
 def _load(data: bytes) -> Any:

@@ -6,9 +6,9 @@ Deviations: xAI's completion_tokens leave out the reasoning; DeepSeek counts cac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from app.core.usage import MAX_PLAUSIBLE_TOKENS, Usage
+
+_NOTHING: dict[str, object] = {}
 
 REASONING_OUTSIDE = "reasoning_outside_completion"
 """Quirk of xAI: total_tokens = prompt + completion + reasoning."""
@@ -19,7 +19,7 @@ def read_usage(value: object, quirks: frozenset[str] = frozenset()) -> Usage | N
 
     Zero counts are believed: zero means zero, only missing usage is estimated.
     """
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return None
     prompt, completion = _count(value, "prompt_tokens"), _count(value, "completion_tokens")
     if prompt is None or completion is None:
@@ -44,7 +44,7 @@ def read_usage(value: object, quirks: frozenset[str] = frozenset()) -> Usage | N
 
 
 def _reasoning_is_outside(
-    value: Mapping[object, object], prompt: int, completion: int, reasoning: int, quirks: frozenset[str]
+    value: dict[str, object], prompt: int, completion: int, reasoning: int, quirks: frozenset[str]
 ) -> bool:
     if not reasoning or REASONING_OUTSIDE not in quirks:
         return False
@@ -52,12 +52,12 @@ def _reasoning_is_outside(
     return _count(value, "total_tokens") != prompt + completion
 
 
-def _details(value: Mapping[object, object], name: str) -> Mapping[object, object]:
+def _details(value: dict[str, object], name: str) -> dict[str, object]:
     details = value.get(name)
-    return details if isinstance(details, Mapping) else {}
+    return details if isinstance(details, dict) else _NOTHING
 
 
-def _count(value: Mapping[object, object], name: str) -> int | None:
+def _count(value: dict[str, object], name: str) -> int | None:
     count = value.get(name)
     if isinstance(count, bool) or not isinstance(count, int):
         return None
