@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -45,7 +46,9 @@ def new_database(postgres: str) -> Callable[[], str]:
             await connection.execute(f"CREATE DATABASE {name}")
             await connection.close()
 
-        asyncio.run(create())
+        # In a thread: tests with a running loop make databases too.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(lambda: asyncio.run(create())).result()
         head, _, query = postgres.partition("?")
         return f"{head.rpartition('/')[0]}/{name}?{query}"
 

@@ -167,18 +167,29 @@ class Operator:
         account: dict[str, Any] = self.call("GET", f"/accounts/{customer.account_id}")
         return account
 
-    def entries(self, customer: Customer, *, count: int | None = None, timeout: float = 10.0) -> list[dict[str, Any]]:
+    def entries(
+        self, customer: Customer, *, count: int | None = None, timeout: float = 10.0, **filters: Any
+    ) -> list[dict[str, Any]]:
         """The customer's entries, newest first, once no hold is open and there are `count` of them."""
         deadline = time.monotonic() + timeout
         while True:
             held = self.account(customer)["held"]
-            data: list[dict[str, Any]] = self.call(
-                "GET", "/usage", params={"account_id": customer.account_id, "limit": 200}
-            )["data"]
+            data = self._all_entries(account_id=customer.account_id, **filters) if held == "0" else []
             if held == "0" and (count is None or len(data) == count):
                 return data
-            assert time.monotonic() < deadline, f"held {held}, {len(data)} entries, wanted {count}: {data}"
+            assert time.monotonic() < deadline, f"held {held}, {len(data)} entries, wanted {count}: {data[:5]}"
             time.sleep(0.02)
+
+    def _all_entries(self, **filters: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            query = {**filters, "limit": 200} | ({"cursor": cursor} if cursor else {})
+            page = self.call("GET", "/usage", params=query)
+            found += page["data"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return found
 
     def audit(self) -> dict[str, Any]:
         audit: dict[str, Any] = self.call("GET", "/audit")

@@ -1,0 +1,1 @@
+"""Whole gateways under concurrency, crashes and outages."""
