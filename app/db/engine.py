@@ -46,11 +46,10 @@ class Database:
             pool_pre_ping=True,
         )
 
-    async def connect(self) -> Connection:
+    async def connect(self, **server_settings: str) -> Connection:
         """A new asyncpg connection. Raises OSError or asyncpg.PostgresError while the database is away."""
-        return await asyncpg.connect(
-            self.url, timeout=CONNECT_TIMEOUT, server_settings={"application_name": "relaygate", "jit": "off"}
-        )
+        settings = {"application_name": "relaygate", "jit": "off", **server_settings}
+        return await asyncpg.connect(self.url, timeout=CONNECT_TIMEOUT, server_settings=settings)
 
     async def close(self) -> None:
         await self.engine.dispose()
