@@ -68,7 +68,9 @@ def prepared(settings: Settings) -> Iterator[Ready]:
         ensure_schema(complete)
         token, wants_demo = asyncio.run(_prepare(complete))
         key = None
-        if wants_demo:
+        if not wants_demo:
+            asyncio.run(_retire_demo(complete))
+        else:
             key = _install_demo(complete, stack.enter_context(demo_upstream()))
         yield Ready(complete, token, key)
 
@@ -181,6 +183,18 @@ async def _install_demo_rows(settings: Settings, base_url: str, known: str | Non
             if known is not None and await accounts.has_key(connection, known):
                 return known
             return await _make_demo_key(connection)
+    finally:
+        await database.close()
+
+
+async def _retire_demo(settings: Settings) -> None:
+    """Without the demo upstream its channel could only fail, and its model would still be listed."""
+    database = database_for(settings)
+    try:
+        async with database.engine.begin() as connection:
+            channel = await catalog.find_channel(connection, DEMO_NAME)
+            if channel is not None and channel.provider == DEMO_NAME and channel.enabled:
+                await catalog.update_channel(connection, channel.id, {"enabled": False}, None)
     finally:
         await database.close()
 

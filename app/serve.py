@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from types import FrameType
 from urllib.request import urlopen
 
@@ -173,7 +174,9 @@ def _curl(url: str, key: str) -> str:
 
 
 def _python(url: str, key: str) -> str:
-    return f"""{os.path.relpath(sys.executable)} - <<'EOF'
+    python = "python3" if find_spec("openai") is None else os.path.relpath(sys.executable)
+    first = "pip install openai\n" if find_spec("openai") is None else ""
+    return f"""{first}{python} - <<'EOF'
 from openai import OpenAI
 
 client = OpenAI(base_url="{url}/v1", api_key="{key}")

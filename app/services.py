@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from uuid import uuid4
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 
 from app.accounts.principals import Principals
 from app.catalog.catalog import Catalog
@@ -47,17 +47,11 @@ class Services:
         self.principals.trust(self.news)
         self.ledger = LedgerWriter(self.database, self.instance)
         self.cashier = Cashier(self.ledger)
-        self.observer = Observer(self.registry)
         self.watch = Watch(hangup_drain=settings.hangup_drain if settings.on_hangup == "drain" else None)
+        self.observer = Observer(self.registry, self.watch, self.ledger)
         self._stack = AsyncExitStack()
         self._relay: Relay | None = None
         self._upstreams: Upstreams | None = None
-        Gauge("relaygate_open_requests", "Requests being served.", registry=self.registry).set_function(
-            lambda: len(self.watch.open)
-        )
-        Gauge("relaygate_ledger_pending", "Settlements not yet durable.", registry=self.registry).set_function(
-            lambda: self.ledger.pending
-        )
 
     @property
     def relay(self) -> Relay:

@@ -15,7 +15,14 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 class Settings(BaseSettings):
     """One process's settings. Durations are seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="RELAYGATE_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="RELAYGATE_",
+        env_file=".env",
+        # `RELAYGATE_ADMIN_TOKEN=` in a compose file means "not set", never "the empty token".
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+    )
 
     database_url: SecretStr | None = Field(None, description="PostgreSQL URL; absent: embedded in data_dir")
     data_dir: Path = Field(Path("data"), description="Embedded database, generated secrets, stored media")
@@ -52,7 +59,7 @@ class Settings(BaseSettings):
     default_max_output_tokens: int = Field(
         8192, ge=1, description="Output held for, where neither the request nor the model names a cap"
     )
-    database_pool: int = Field(5, ge=1, le=100, description="Connections of one process beside its six fixed ones")
+    database_pool: int = Field(5, ge=1, le=100, description="Connections of one process beside its three fixed ones")
     metrics_public: bool = Field(False, description="Serve /metrics without the admin token")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"

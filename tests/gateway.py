@@ -70,7 +70,10 @@ class Gateway:
         }
         with self.log_path.open("ab") as log:
             command = [sys.executable, "-m", "app.cli", "serve"]
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+            # Not in the checkout: a developer's .env must not reach the tests.
+            self.process = subprocess.Popen(
+                command, env=environment, cwd=self.data_dir, stdout=log, stderr=subprocess.STDOUT
+            )
         deadline = time.monotonic() + START_TIMEOUT
         while True:
             assert self.process.poll() is None, f"the gateway ended:\n{self.log}"

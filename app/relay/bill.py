@@ -24,13 +24,17 @@ COUNT_AT_MOST = 200_000
 
 @dataclass(slots=True)
 class Bill:
-    """One admitted request's account. `answered`: output may have been produced, so the request is charged."""
+    """One admitted request's account. `answered`: output may have been produced, so the request is charged.
+
+    `failed` are the attempts that came to nothing: the channel's name, and what happened.
+    """
 
     format: Format
     request: Request
     plan: Plan
     admission: Admission
     channel: Channel | None = None
+    failed: list[tuple[str, str]] = field(default_factory=list)
     attempts: int = 0
     answered: bool = False
     usage: Usage | None = None

@@ -12,14 +12,17 @@ from datetime import UTC, datetime
 from typing import BinaryIO
 
 import orjson
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from app.core.money import NANO_PER_DOLLAR, write_amount
 from app.errors import GatewayError
+from app.ledger.writer import LedgerWriter
 from app.relay.bill import Bill
 from app.relay.exchange import Exchange
+from app.relay.watch import Watch
 
 FLUSH_INTERVAL = 0.25
+MAX_CODES = 200
 Counts = dict[tuple[str, ...], float]
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
@@ -44,8 +47,17 @@ class Metrics:
             "relaygate_tokens", "Tokens charged, estimates not included.", ("model", "direction"), registry=registry
         )
         self.charged = Counter("relaygate_charged_dollars", "Cost of usage.", ("model",), registry=registry)
+        self._codes: set[str] = set()
+        self.open_requests = Gauge(
+            "relaygate_open_requests", "Requests being served.", registry=registry, multiprocess_mode="livesum"
+        )
+        self.ledger_pending = Gauge(
+            "relaygate_ledger_pending", "Settlements not yet durable.", registry=registry, multiprocess_mode="livesum"
+        )
         self._timers: dict[tuple[int, tuple[str, ...]], Histogram] = {}
-        self.attempts = Counter("relaygate_attempts", "Upstream calls, by channel.", ("channel",), registry=registry)
+        self.attempts = Counter(
+            "relaygate_attempts", "Upstream calls, by channel and result.", ("channel", "result"), registry=registry
+        )
 
     def count(self, records: Sequence[Record]) -> None:
         """Counts a block of requests: sums first, so that each series is looked up and locked once a block."""
@@ -55,15 +67,17 @@ class Metrics:
         charged: Counts = defaultdict(float)
         for record in records:
             exchange, bill = record.exchange, record.bill
-            requests[record.format, str(exchange.status), record.error or ""] += 1
+            requests[record.format, str(exchange.status), self._bounded(record.error)] += 1
             timing = (record.format, "true" if bill is not None and bill.request.stream else "false")
             self._timer(self.seconds, timing).observe(record.seconds)
             if bill is None:
                 continue
             if exchange.first_byte is not None:
                 self._timer(self.first_byte, timing).observe(exchange.first_byte - exchange.started)
-            if bill.channel is not None:
-                attempts[(bill.channel.name,)] += bill.attempts
+            for channel, code in bill.failed:
+                attempts[channel, self._bounded(code)] += 1
+            if bill.channel is not None and bill.attempts > len(bill.failed):
+                attempts[bill.channel.name, self._bounded(record.error) or "ok"] += 1
             if bill.usage is not None:
                 tokens[bill.plan.model.name, "input"] += bill.usage.input_tokens
                 tokens[bill.plan.model.name, "output"] += bill.usage.output_tokens
@@ -77,6 +91,15 @@ class Metrics:
             unit = NANO_PER_DOLLAR if counter is self.charged else 1
             for labels, amount in counts.items():
                 counter.labels(*labels).inc(amount / unit)
+
+    def _bounded(self, code: str | None) -> str:
+        """Some codes are an upstream's own words: only so many become series."""
+        if code is None:
+            return ""
+        if code not in self._codes and len(self._codes) >= MAX_CODES:
+            return "other"
+        self._codes.add(code)
+        return code
 
     def _timer(self, histogram: Histogram, labels: tuple[str, ...]) -> Histogram:
         timer = self._timers.get((id(histogram), labels))
@@ -99,7 +122,11 @@ class Record:
 class Observer:
     """Takes a record a request; writes them in blocks. Up to a quarter of a second of log is lost at a kill -9."""
 
-    def __init__(self, registry: CollectorRegistry, output: BinaryIO | None = None) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, watch: Watch, ledger: LedgerWriter, output: BinaryIO | None = None
+    ) -> None:
+        self._watch = watch
+        self._ledger = ledger
         self.metrics = Metrics(registry)
         self._output = sys.stdout.buffer if output is None else output
         self._records: list[Record] = []
@@ -122,6 +149,8 @@ class Observer:
         self._records.append(Record(exchange, format, bill, code, clock() - exchange.started))
 
     def flush(self) -> None:
+        self.metrics.open_requests.set(len(self._watch.open))
+        self.metrics.ledger_pending.set(self._ledger.pending)
         records, self._records = self._records, []
         if not records:
             return
