@@ -17,7 +17,6 @@ from importlib.util import find_spec
 from types import FrameType
 from urllib.request import urlopen
 
-import typer
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
@@ -45,8 +44,7 @@ def serve() -> None:
             else:
                 _serve_api(ready)
     except (SetupError, EmbeddedPostgresError, DatabaseUrlError) as error:
-        typer.secho(f"relaygate: {error}", err=True, fg="red")
-        raise typer.Exit(1) from error
+        sys.exit(f"relaygate: {error}")
 
 
 def _exit(_number: int, _frame: FrameType | None) -> None:

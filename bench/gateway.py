@@ -57,7 +57,7 @@ def start_full(upstream: Target, cores: Cores, folder: Path) -> Iterator[FullGat
     url = f"http://127.0.0.1:{port}"
     headers = {"authorization": f"Bearer {token}"}
     with (
-        started("gateway", ["-m", "app.cli", "serve"], cores.gateway, folder, env) as child,
+        started("gateway", ["-m", "app", "serve"], cores.gateway, folder, env) as child,
         httpx.Client(base_url=url, headers=headers, timeout=30.0, trust_env=False) as admin,
     ):
         try:

@@ -69,7 +69,7 @@ class Gateway:
             **self.settings,
         }
         with self.log_path.open("ab") as log:
-            command = [sys.executable, "-m", "app.cli", "serve"]
+            command = [sys.executable, "-m", "app", "serve"]
             # Not in the checkout: a developer's .env must not reach the tests.
             self.process = subprocess.Popen(
                 command, env=environment, cwd=self.data_dir, stdout=log, stderr=subprocess.STDOUT
