@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import typer
 
+from app.commands import operate
+from app.commands.accounts import accounts, grants
+from app.commands.channels import channels
+from app.commands.keys import keys
+from app.commands.models import models
 from app.serve import serve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 app.command()(serve)
+app.command()(operate.migrate)
+app.command()(operate.audit)
+app.command()(operate.demo)
+app.command("admin-token")(operate.admin_token)
+app.command()(operate.version)
+app.add_typer(accounts, name="accounts")
+app.add_typer(grants, name="grants")
+app.add_typer(keys, name="keys")
+app.add_typer(channels, name="channels")
+app.add_typer(models, name="models")
 
 
 @app.callback()

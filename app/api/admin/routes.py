@@ -1,9 +1,11 @@
-"""All admin routes under one guard."""
+"""All admin routes; each resource's router brings the guard."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
-from app.api.admin.guard import require_admin
+from app.api.admin import accounts, audit, channels, keys, models, usage
 
-router = APIRouter(prefix="/admin/v1", dependencies=[Depends(require_admin)])
+router = APIRouter(prefix="/admin/v1")
+for resource in (accounts, keys, channels, models, usage, audit):
+    router.include_router(resource.router)

@@ -1,0 +1,329 @@
+"""What a channel can be set to: the bodies of its endpoints, and the columns that they become."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from app.api.admin.shapes import MAX_ITEMS, Flag, Name, Shape, absent, refuse, refused
+from app.catalog.snapshot import open_channel, read_base_url
+from app.catalog.store import ChannelRow, ServedModel
+from app.catalog.vault import Vault
+from app.errors import GatewayError
+from app.providers.base import Provider
+
+HIDDEN = "[hidden]"
+"""What is shown instead of a header or query value that looks like a credential."""
+
+MAX_FIELDS = 50
+MAX_RANK = 1_000_000
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")  # field-name, RFC 9110 §5.1
+_CREDENTIAL = re.compile(r"auth|key|token|secret|cookie|passw|credential|signature", re.IGNORECASE)
+_OURS = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Headers that belong to the connection and to how bodies are framed: set by a channel, they would break every call."""
+
+
+def _check_header_text(value: str) -> str:
+    """Visible latin-1 (RFC 9110 §5.5): CR, LF or NUL would end the header and begin another."""
+    if any(not (" " <= character <= "~" or "\xa0" <= character <= "\xff") for character in value):
+        refuse("must hold visible latin-1 characters only: no line breaks, no NUL")
+    if value != value.strip():
+        refuse("must not begin or end with a space")
+    if value == HIDDEN:
+        refuse(f"{HIDDEN} stands for a value that isn't shown; give the value itself")
+    return value
+
+
+def _check_url(value: str) -> str:
+    if not value.isprintable() or " " in value:
+        refuse("must not hold spaces or control characters")
+    try:
+        read_base_url(value)
+    except ValueError as error:
+        refuse(str(error).removeprefix("base_url: "))
+    return value
+
+
+def _check_headers(values: dict[str, str]) -> dict[str, str]:
+    for name in values:
+        if _TOKEN.fullmatch(name) is None:
+            refuse("a header name holds letters, digits and hyphens")
+        if name.lower() in _OURS:
+            refuse(f"{name.lower()} is set by the gateway")
+    if len({name.lower() for name in values}) < len(values):
+        refuse("a header stands twice")
+    return values
+
+
+def _check_models(values: list[ServedModelBody]) -> list[ServedModelBody]:
+    names = [served.model for served in values]
+    if len(set(names)) < len(names):
+        refuse("a model stands twice")
+    return values
+
+
+HeaderText = Annotated[str, Field(max_length=8192), AfterValidator(_check_header_text)]
+Seconds = Annotated[float, Field(strict=True, gt=0, le=86_400, allow_inf_nan=False)]
+BaseUrl = Annotated[
+    str,
+    Field(max_length=2000, description="What the vendor's own SDK would take; null: the provider's default"),
+    AfterValidator(_check_url),
+]
+ApiKey = Annotated[HeaderText, Field(description="Kept encrypted, never shown again")]
+
+
+class ServedModelBody(Shape):
+    """A model that the channel serves, and what the upstream calls it if that is different."""
+
+    model: Name
+    upstream_model: Name | None = None
+
+
+Models = Annotated[list[ServedModelBody], Field(min_length=1, max_length=MAX_ITEMS), AfterValidator(_check_models)]
+Rank = Annotated[int, Field(strict=True, ge=-MAX_RANK, le=MAX_RANK)]
+Weight = Annotated[int, Field(strict=True, ge=1, le=MAX_RANK)]
+
+
+class Options(Shape):
+    """Deviations of one channel. Times are seconds and go before the gateway's own."""
+
+    connect_timeout: Seconds | None = None
+    first_byte_timeout: Seconds | None = None
+    idle_timeout: Seconds | None = None
+    headers: Annotated[dict[str, HeaderText], Field(max_length=MAX_FIELDS), AfterValidator(_check_headers)] = Field(
+        default_factory=dict,
+        description="Sent with every call, over the provider's own. Values of credentials aren't shown",
+    )
+    query: Annotated[dict[Name, HeaderText], Field(max_length=MAX_FIELDS)] = Field(
+        default_factory=dict, description="Added to every URL, such as Azure's `api-version`"
+    )
+
+    def column(self) -> dict[str, Any]:
+        return {name: value for name, value in self.model_dump(exclude_none=True).items() if value != {}}
+
+
+_EXAMPLE: dict[str, Any] = {
+    "name": "openai-main",
+    "provider": "openai",
+    "models": [{"model": "gpt-small", "upstream_model": "gpt-small-2030-01-31"}],
+    "priority": 10,
+    "weight": 1,
+    "enabled": True,
+    "options": {"first_byte_timeout": 60, "headers": {"openai-organization": "org-1"}},
+}
+
+
+class NewChannel(Shape):
+    """A way to an upstream: a vendor, an address, a secret, and the models that are served there."""
+
+    name: Name
+    provider: Name
+    base_url: BaseUrl | None = None
+    api_key: ApiKey | None = None
+    models: Models
+    priority: Rank = Field(0, description="The highest is tried first")
+    weight: Weight = Field(1, description="Share among channels of one priority")
+    enabled: Flag = True
+    options: Options = Field(default_factory=Options)
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{**_EXAMPLE, "api_key": "your-key-of-this-vendor"}]})
+
+
+class ChannelChanges(Shape):
+    """What is given is changed. `base_url: null` goes back to the provider's default; `options` is replaced whole."""
+
+    name: Name = absent()
+    provider: Name = absent()
+    base_url: BaseUrl | None = absent()
+    api_key: ApiKey | None = absent()
+    models: Models = absent()
+    priority: Rank = absent()
+    weight: Weight = absent()
+    enabled: Flag = absent()
+    options: Options = absent()
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"priority": 20, "enabled": False}]})
+
+
+class ServedModelOut(Shape):
+    """A model that the channel serves, under both names."""
+
+    model: str
+    upstream_model: str
+
+
+class OptionsOut(Shape):
+    """The options that are set; what looks like a credential is hidden."""
+
+    connect_timeout: float | None = None
+    first_byte_timeout: float | None = None
+    idle_timeout: float | None = None
+    headers: dict[str, str] = Field(default_factory=dict)
+    query: dict[str, str] = Field(default_factory=dict)
+
+
+class ChannelBody(Shape):
+    """A channel without its secret."""
+
+    id: int
+    name: str
+    provider: str
+    base_url: str
+    has_api_key: bool
+    models: list[ServedModelOut]
+    priority: int
+    weight: int
+    enabled: bool
+    options: OptionsOut
+    created_at: datetime
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": 1,
+                    **_EXAMPLE,
+                    "base_url": "https://api.openai.com/v1",
+                    "has_api_key": True,
+                    "created_at": "2030-01-31T12:00:00Z",
+                }
+            ]
+        }
+    )
+
+
+def new_columns(body: NewChannel, providers: Mapping[str, Provider], vault: Vault) -> dict[str, Any]:
+    """The row of a new channel. Raises GatewayError 422 naming the field that the provider can't work with."""
+    provider = get_provider(providers, body.provider)
+    columns = {
+        "name": body.name,
+        "provider": provider.name,
+        "base_url": _base_url(body.base_url, provider),
+        "secret": vault.encrypt(_secret(body.api_key, provider)),
+        "priority": body.priority,
+        "weight": body.weight,
+        "enabled": body.enabled,
+        "options": body.options.column(),
+    }
+    _try_out(columns, body.api_key, providers)
+    return columns
+
+
+def changed_columns(
+    body: ChannelChanges, row: ChannelRow, providers: Mapping[str, Provider], vault: Vault
+) -> dict[str, Any]:
+    """The columns that change. Raises GatewayError 422 naming the field that doesn't fit the rest of the channel."""
+    given = body.model_fields_set
+    provider = get_provider(providers, body.provider if "provider" in given else row.provider)
+    columns: dict[str, Any] = {
+        name: getattr(body, name) for name in ("name", "provider", "priority", "weight", "enabled") if name in given
+    }
+    if "base_url" in given:
+        columns["base_url"] = _base_url(body.base_url, provider)
+    if "api_key" in given:
+        columns["secret"] = vault.encrypt(_secret(body.api_key, provider))
+    elif "provider" in given:
+        _secret(vault.decrypt(row.secret), provider)
+    if "options" in given:
+        columns["options"] = body.options.column()
+    merged = {"name": row.name, "base_url": row.base_url, "options": row.options, "provider": row.provider, **columns}
+    _try_out(merged, body.api_key, providers)
+    return columns
+
+
+def served_models(models: list[ServedModelBody]) -> list[ServedModel]:
+    return [ServedModel(served.model, served.upstream_model or served.model) for served in models]
+
+
+def get_provider(providers: Mapping[str, Provider], name: str) -> Provider:
+    """Raises GatewayError 422 with the names that there are."""
+    provider = providers.get(name)
+    if provider is None:
+        raise refused("provider", f"must be one of {', '.join(sorted(providers))}")
+    return provider
+
+
+def write_channel(row: ChannelRow, vault: Vault) -> ChannelBody:
+    """A channel as operators see it."""
+    options = dict(row.options)
+    for part in ("headers", "query"):
+        values = options.get(part, {})
+        options[part] = {name: HIDDEN if looks_secret(name) else value for name, value in values.items()}
+    return ChannelBody(
+        id=row.id,
+        name=row.name,
+        provider=row.provider,
+        base_url=row.base_url,
+        has_api_key=_has_secret(row, vault),
+        models=[ServedModelOut(model=s.model, upstream_model=s.upstream_model) for s in row.models],
+        priority=row.priority,
+        weight=row.weight,
+        enabled=row.enabled,
+        options=OptionsOut(**options),
+        created_at=row.created_at,
+    )
+
+
+def looks_secret(name: str) -> bool:
+    """Whether the value of a header or query field of this name is likely a credential."""
+    return _CREDENTIAL.search(name) is not None
+
+
+def _has_secret(row: ChannelRow, vault: Vault) -> bool:
+    try:
+        return bool(vault.decrypt(row.secret))
+    except (
+        GatewayError
+    ):  # encrypted with a key that is gone: there is one, and the test of the channel says what's wrong
+        return True
+
+
+def _base_url(given: str | None, provider: Provider) -> str:
+    url = given or provider.base_url
+    if url is None:
+        raise refused("base_url", f"provider {provider.name} has no default; give one")
+    return url
+
+
+def _secret(given: str | None, provider: Provider) -> str:
+    if provider.needs_secret and not given:
+        raise refused("api_key", f"provider {provider.name} needs one")
+    return given or ""
+
+
+def _try_out(columns: Mapping[str, Any], secret: str | None, providers: Mapping[str, Provider]) -> None:
+    """What a gateway does when it loads the channel, done now: what it can't open is refused, not stored."""
+    try:
+        open_channel(
+            0,
+            columns["name"],
+            providers,
+            columns["provider"],
+            columns["base_url"],
+            secret or "",
+            0,
+            1,
+            columns["options"],
+        )
+    except ValueError as error:
+        raise refused("base_url", str(error).removeprefix("base_url: ")) from error

@@ -1,0 +1,108 @@
+"""`/admin/v1/channels`: the ways to upstreams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import ConfigDict, Field
+
+from app.api.admin.channel_fields import (
+    ChannelBody,
+    ChannelChanges,
+    NewChannel,
+    changed_columns,
+    new_columns,
+    served_models,
+    write_channel,
+)
+from app.api.admin.guard import CONFLICT, NOT_FOUND, admin_router
+from app.api.admin.paging import Page, PageQuery, page_of, read_id_cursor
+from app.api.admin.probe import ProbeBody, probe
+from app.api.admin.shapes import Name, PathId, Shape, refused
+from app.api.context import ConnectionDep, ServicesDep
+from app.catalog import store
+from app.catalog.snapshot import Channel, open_channel
+from app.catalog.store import ChannelRow, ServedModel
+from app.catalog.vault import Vault
+from app.providers.base import Provider
+
+router = admin_router("/channels", "channels")
+
+
+class ChannelTest(Shape):
+    """Which model to try."""
+
+    model: Name | None = Field(None, description="One that the channel serves; absent: its first")
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"model": "gpt-small"}]})
+
+
+@router.post("", status_code=201, summary="Create a channel", responses=CONFLICT)
+async def create_channel(body: NewChannel, services: ServicesDep, connection: ConnectionDep) -> ChannelBody:
+    """Serves from the next moment on. The secret is kept encrypted and never returned."""
+    columns = new_columns(body, services.providers, services.vault)
+    row = await store.create_channel(connection, columns, served_models(body.models))
+    return write_channel(row, services.vault)
+
+
+@router.get("", summary="List channels")
+async def list_channels(
+    query: Annotated[PageQuery, Query()], services: ServicesDep, connection: ConnectionDep
+) -> Page[ChannelBody]:
+    """In the order in which they were made."""
+    after = read_id_cursor(query.cursor) or 0
+    found = await store.list_channels(connection, after=after, limit=query.limit + 1)
+    return page_of(found, query.limit, lambda row: write_channel(row, services.vault), lambda row: row.id)
+
+
+@router.get("/{channel_id}", summary="Get a channel", responses=NOT_FOUND)
+async def get_channel(channel_id: PathId, services: ServicesDep, connection: ConnectionDep) -> ChannelBody:
+    """The channel without its secret."""
+    return write_channel(await store.get_channel(connection, channel_id), services.vault)
+
+
+@router.patch("/{channel_id}", summary="Change a channel", responses={**NOT_FOUND, **CONFLICT})
+async def change_channel(
+    channel_id: PathId, body: ChannelChanges, services: ServicesDep, connection: ConnectionDep
+) -> ChannelBody:
+    """Changes the fields that are given; without `api_key` the secret stays. Open requests end where they began."""
+    row = await store.get_channel(connection, channel_id)
+    columns = changed_columns(body, row, services.providers, services.vault)
+    served = served_models(body.models) if "models" in body.model_fields_set else None
+    return write_channel(await store.update_channel(connection, channel_id, columns, served), services.vault)
+
+
+@router.delete("/{channel_id}", status_code=204, summary="Delete a channel", responses=NOT_FOUND)
+async def delete_channel(channel_id: PathId, connection: ConnectionDep) -> None:
+    """Its entries stay."""
+    await store.delete_channel(connection, channel_id)
+
+
+@router.post("/{channel_id}/test", summary="Test a channel", responses=NOT_FOUND)
+async def try_channel(channel_id: PathId, services: ServicesDep, body: ChannelTest | None = None) -> ProbeBody:
+    """One short call for real, at most 30 s, charged to nobody here. A fault of the upstream is an answer, not an error."""
+    # A connection of its own: the call to the upstream must not keep one from the pool.
+    async with services.database.engine.connect() as connection:
+        row = await store.get_channel(connection, channel_id)
+    served = choose_model(row, None if body is None else body.model)
+    return await probe(
+        services.upstreams, open_row(row, services.providers, services.vault), served.model, served.upstream_model
+    )
+
+
+def choose_model(row: ChannelRow, model: str | None) -> ServedModel:
+    """Raises GatewayError 422 for one that the channel doesn't serve."""
+    for served in row.models:
+        if model is None or served.model == model:
+            return served
+    raise refused("model", "the channel doesn't serve it" if row.models else "the channel serves none")
+
+
+def open_row(row: ChannelRow, providers: Mapping[str, Provider], vault: Vault) -> Channel:
+    """Raises GatewayError 500 when the secret was encrypted with a key that is gone."""
+    secret = vault.decrypt(row.secret)
+    return open_channel(
+        row.id, row.name, providers, row.provider, row.base_url, secret, row.priority, row.weight, row.options
+    )

@@ -1,0 +1,1 @@
+"""What operators do from a terminal, one module a subject; works on the database, whether a gateway runs or not."""
