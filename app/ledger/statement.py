@@ -43,7 +43,7 @@ def _settlement_columns(items: Sequence[Settlement]) -> list[Any]:
         [item.latency_ms for item in items],
         [item.first_byte_ms for item in items],
         [item.attempts for item in items],
-        [item.error for item in items],
+        [_storable(item.error) for item in items],
     ]
 
 
@@ -63,3 +63,8 @@ def _ask_columns(asks: Sequence[Ask]) -> list[Any]:
         [ask.price_id for ask in asks],
         [ask.ratio_ppm for ask in asks],
     ]
+
+
+def _storable(text: str | None) -> str | None:
+    """An upstream's error code may hold what PostgreSQL's text can't: NUL, and halves of surrogate pairs."""
+    return None if text is None else text.encode("utf-8", "replace").decode().replace("\0", "?")

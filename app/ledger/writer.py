@@ -271,6 +271,7 @@ class LedgerWriter:
             log.error("ledger_row_refused", error=str(error))
             self._give_up(settlements, asks)
             return
+        log.warning("ledger_batch_isolated", rows=len(settlements) + len(asks), error=str(error))
         for item in settlements:
             await self._attempt(lane, [item], [])
         for ask in asks:

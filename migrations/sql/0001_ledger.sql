@@ -11,28 +11,17 @@ CREATE FUNCTION settle_holds(
 ) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
     settled int;
+    v_over uuid[];
     over record;
     extra bigint;
 BEGIN
-    -- A cost above its hold is taken from what the account and the key still have, never from what they don't. The
-    -- caller knows whether there is one (p_over): it is rare, and looking costs a join a batch.
-    IF p_over THEN FOR over IN
-        SELECT h.account_id, h.key_id, h.id, g.cost - h.amount AS wanted
+    -- The caller knows whether a cost above its hold is among them (p_over): it is rare, and looking costs a join a batch.
+    IF p_over THEN
+        SELECT array_agg(h.id) INTO v_over
         FROM unnest(p_accounts, p_ids, p_costs) AS g(account_id, id, cost)
         JOIN holds h ON h.account_id = g.account_id AND h.id = g.id
-        WHERE g.cost > h.amount
-        ORDER BY h.account_id, h.id
-    LOOP
-        SELECT GREATEST(0, LEAST(over.wanted, a.balance, k.balance)) INTO extra
-        FROM account_balances a
-        JOIN key_balances k ON k.account_id = a.account_id AND k.key_id = over.key_id
-        WHERE a.account_id = over.account_id;
-        UPDATE account_balances b SET balance = b.balance - extra, held = b.held + extra
-        WHERE b.account_id = over.account_id;
-        UPDATE key_balances b SET balance = b.balance - extra, held = b.held + extra
-        WHERE b.account_id = over.account_id AND b.key_id = over.key_id;
-        UPDATE holds h SET amount = h.amount + extra WHERE h.account_id = over.account_id AND h.id = over.id;
-    END LOOP; END IF;
+        WHERE g.cost > h.amount;
+    END IF;
 
     WITH given AS (
         SELECT * FROM unnest(
@@ -68,6 +57,27 @@ BEGIN
         cost - charge, usage::jsonb, price_id, ratio_ppm, estimated, stream, latency_ms, first_byte_ms, attempts, error
     FROM gone;
     GET DIAGNOSTICS settled = ROW_COUNT;
+
+    -- What a hold didn't cover is taken from what the account and the key have left now that this batch has given back
+    -- what it didn't use; never from what they don't have.
+    IF v_over IS NOT NULL THEN FOR over IN
+        SELECT e.account_id, e.key_id, e.id, e.uncollected
+        FROM entries e
+        WHERE e.account_id = ANY (p_accounts) AND e.id = ANY (v_over) AND e.uncollected > 0
+        ORDER BY e.account_id, e.created_at, e.id
+    LOOP
+        SELECT GREATEST(0, LEAST(over.uncollected, a.balance, k.balance)) INTO extra
+        FROM account_balances a
+        JOIN key_balances k ON k.account_id = a.account_id AND k.key_id = over.key_id
+        WHERE a.account_id = over.account_id;
+        CONTINUE WHEN COALESCE(extra, 0) = 0;
+        UPDATE account_balances b SET balance = b.balance - extra, charged = b.charged + extra
+        WHERE b.account_id = over.account_id;
+        UPDATE key_balances b SET balance = b.balance - extra, charged = b.charged + extra
+        WHERE b.account_id = over.account_id AND b.key_id = over.key_id;
+        UPDATE entries e SET charged = e.charged + extra, uncollected = e.uncollected - extra
+        WHERE e.account_id = over.account_id AND e.id = over.id;
+    END LOOP; END IF;
     RETURN settled;
 END
 $$;
@@ -112,7 +122,8 @@ BEGIN
                 v_granted[i] := -3;
                 CONTINUE;
             END IF;
-            v_room := LEAST(v_account, v_key);  -- LEAST skips NULL: a key without a quota has no bound of its own
+            -- LEAST skips NULL: a key without a quota has no bound of its own. One below zero has no room, as one at zero.
+            v_room := GREATEST(0, LEAST(v_account, v_key));
             IF v_room < p_minima[i] THEN
                 v_granted[i] := CASE WHEN v_account < p_minima[i] THEN -1 ELSE -2 END;
                 CONTINUE;
