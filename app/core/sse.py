@@ -16,15 +16,18 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 def end_of_frames(buffer: bytes) -> int:
     """The index just past the last complete frame of `buffer`; 0 if there is none.
 
-    A trailing lone CR may be half of a CRLF: when it ends the buffer it still ends a blank line, whichever it is.
+    A CR that ends the buffer after a line's LF is taken for half of a CRLF, and its frame for incomplete: the other half
+    would open the next frame otherwise, and be sent on alone if this one is dropped.
     """
-    if buffer.endswith(b"\n\n") or buffer.endswith(b"\r\n\r\n"):
+    if buffer.endswith((b"\n\n", b"\r\n\r\n")):
         return len(buffer)
-    end = 0
     if b"\r" not in buffer:
         return buffer.rfind(b"\n\n") + 2 if b"\n\n" in buffer else 0
+    halved = len(buffer) if buffer.endswith(b"\n\r") else -1
+    end = 0
     for match in _BOUNDARY.finditer(buffer):
-        end = match.end()
+        if match.end() != halved:
+            end = match.end()
     return end
 
 

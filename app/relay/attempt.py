@@ -13,6 +13,7 @@ from app.formats.base import Format
 from app.relay.exchange import Exchange, Interrupt, interruption_error
 
 MAX_ERROR_BODY = 64 * 1024
+MAX_MESSAGE = 1_000
 LARGE_BODY = 1024 * 1024
 KEEPALIVE = 15.0
 """Seconds an idle upstream connection is kept: shorter than what common servers keep, so that few die in our hands."""
@@ -82,12 +83,20 @@ class Upstreams:
         if 300 <= response.status < 400:
             return bad_upstream_response("The upstream answered with a redirect.")
         try:
-            body = await response.content.read(MAX_ERROR_BODY)
+            body = await read_start(response.content, MAX_ERROR_BODY)
         except (aiohttp.ClientError, OSError) as error:
             return connection_error(error)
         refusal = format.read_error(response.status, body)
         refusal.retry_after = _retry_after(response.headers.get("retry-after"))
         return refusal
+
+
+async def read_start(content: aiohttp.StreamReader, most: int) -> bytes:
+    """The first `most` bytes; fewer only if there are no more. One read gives what one packet brought."""
+    body = b""
+    while len(body) < most and (part := await content.read(most - len(body))):
+        body += part
+    return body
 
 
 def connection_error(error: BaseException) -> UpstreamError:
@@ -112,9 +121,13 @@ def interrupted(exchange: Exchange, error: asyncio.CancelledError) -> GatewayErr
 
 
 def redact(error: UpstreamError, channel: Channel) -> UpstreamError:
-    """An upstream that repeats its key in an error must not hand it on."""
+    """An upstream that repeats its key in an error must not hand it on.
+
+    The message is shortened only here: half a key would pass unseen.
+    """
     if channel.secret and channel.secret in error.message:
         error.message = error.message.replace(channel.secret, "[redacted]")
+    error.message = error.message[:MAX_MESSAGE]
     for text in (error.code, error.param or ""):
         if channel.secret and channel.secret in text:
             error.code, error.param = "upstream_error", None

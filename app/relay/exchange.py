@@ -151,9 +151,11 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, body: bytes, *, more: bool) -> None:
-        if not more:
-            self.deadline = NEVER
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        if not more:
+            # Only now: a client that doesn't read can block the last piece too. No turn of the loop lies between, so
+            # the listener can't take the end that the server announces after a whole answer for a hang-up.
+            self.deadline = NEVER
 
     async def answer(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """A whole answer with its length."""

@@ -64,6 +64,8 @@ class Relay:
         except GatewayError as error:
             failure = error
         except asyncio.CancelledError as error:
+            if bill is not None:
+                bill.error = "gateway_stopped"  # what it is unless the watch gives another reason
             failure = interrupted(exchange, error)
         except Exception:
             log.exception("relay_bug", request_id=exchange.label)
@@ -127,6 +129,7 @@ class Relay:
                 return
             except UpstreamError as error:
                 failure = redact(error, channel)
+                bill.failed.append((channel.name, failure.code))
                 log.warning(
                     "attempt_failed",
                     request_id=exchange.label,

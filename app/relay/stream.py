@@ -9,9 +9,9 @@ import aiohttp
 
 from app.catalog.snapshot import Channel
 from app.errors import GatewayError, Kind, UpstreamError, bad_upstream_response
-from app.formats.base import Tap
+from app.formats.base import Format, Tap
 from app.relay.answer import answer_headers
-from app.relay.attempt import Upstreams, connection_error, interrupted, redact
+from app.relay.attempt import MAX_ERROR_BODY, Upstreams, connection_error, interrupted, read_start, redact
 from app.relay.bill import Bill
 from app.relay.exchange import Exchange, Interrupt
 
@@ -28,32 +28,33 @@ async def relay_stream(exchange: Exchange, upstreams: Upstreams, channel: Channe
     """One attempt. Raises UpstreamError while nothing was sent; afterwards ends the stream itself, errors included."""
     tap = bill.format.open_tap(bill.request, channel.provider.quirks)
     bill.tap = tap
-    idle = channel.idle_timeout or upstreams.timeouts.idle
+    idle, write = channel.idle_timeout or upstreams.timeouts.idle, upstreams.timeouts.write
     try:
         response = await upstreams.call(exchange, channel, bill.format, body)
         try:
+            await _check_type(response, bill.format, channel.provider.quirks)
             head = await _first_frames(response, exchange, tap)
-            bill.answered = True
             exchange.first_byte = asyncio.get_running_loop().time()
             await _start(exchange, response)
-            await _pass(exchange, response, tap, head, idle, upstreams.timeouts.write)
+            await _pass(exchange, response, tap, head, idle, write)
         finally:
+            bill.answered = exchange.committed and tap.started  # comments alone, a queue's say, are no answer
             await _let_go(response, tap)
     except asyncio.CancelledError as error:
-        await _break(exchange, bill, interrupted(exchange, error))
+        reason = interrupted(exchange, error)
+        if exchange.gone:  # the upstream has the request and will bill its input
+            bill.answered = True
+        await _break(exchange, bill, reason, write)
     except (aiohttp.ClientError, OSError) as error:
-        await _break(exchange, bill, connection_error(error))
+        await _break(exchange, bill, connection_error(error), write)
     except UpstreamError as error:
-        await _break(exchange, bill, redact(error, channel))
+        await _break(exchange, bill, redact(error, channel), write)
     finally:
         bill.usage = tap.usage
 
 
 async def _first_frames(response: aiohttp.ClientResponse, exchange: Exchange, tap: Tap) -> bytes:
     """The frames up to and with the first that carries data; an error in it can still be hidden by another channel."""
-    content_type = response.headers.get("content-type", "")
-    if "text/event-stream" not in content_type:
-        await _refuse_other_type(response, content_type)
     head = b""
     clock = asyncio.get_running_loop().time
     while not tap.started:
@@ -68,12 +69,15 @@ async def _first_frames(response: aiohttp.ClientResponse, exchange: Exchange, ta
     return head
 
 
-async def _refuse_other_type(response: aiohttp.ClientResponse, content_type: str) -> None:
+async def _check_type(response: aiohttp.ClientResponse, format: Format, quirks: frozenset[str]) -> None:
     """A stream was asked for. JSON instead may be an error with status 200; anything else is no answer."""
+    content_type = response.headers.get("content-type", "").lower()
+    if "text/event-stream" in content_type:
+        return
     if "json" in content_type:
-        reply_body = await response.content.read(64 * 1024)
-        if b'"error"' in reply_body:
-            raise bad_upstream_response("The upstream answered a stream request with an error.")
+        error = format.read_reply(await read_start(response.content, MAX_ERROR_BODY), quirks).error
+        if error is not None:
+            raise error
     raise bad_upstream_response("The upstream didn't answer with an event stream.")
 
 
@@ -91,11 +95,11 @@ async def _pass(
     read = response.content.readany
     out = head
     while not tap.ended:
-        if tap.error is not None:
-            raise tap.error
         if out:
             exchange.allow(write, Interrupt.WRITE_TIMEOUT)
             await exchange.write(out, more=True)
+        if tap.error is not None:
+            raise tap.error
         exchange.allow(idle, Interrupt.IDLE_TIMEOUT)
         chunk = await read()
         if chunk:
@@ -103,9 +107,8 @@ async def _pass(
             continue
         out = tap.end()
         if tap.error is None and not tap.complete:
-            if out:
-                await exchange.write(out, more=True)
-            raise UpstreamError(Kind.UPSTREAM, "upstream_truncated", "The upstream ended its answer too early.")
+            tap.error = UpstreamError(Kind.UPSTREAM, "upstream_truncated", "The upstream ended its answer too early.")
+    exchange.allow(write, Interrupt.WRITE_TIMEOUT)
     await exchange.write(out, more=False)
 
 
@@ -122,12 +125,11 @@ async def _let_go(response: aiohttp.ClientResponse, tap: Tap) -> None:
     response.release()
 
 
-async def _break(exchange: Exchange, bill: Bill, error: GatewayError) -> None:
+async def _break(exchange: Exchange, bill: Bill, error: GatewayError, write: float) -> None:
     """Ends a stream that can't go on: with an error frame once it has begun, else by raising the error."""
-    if error.kind is Kind.INVALID:  # the client left: the upstream has the request and will bill its input
-        bill.answered = True
     if not exchange.committed:
         raise error
     bill.error = error.code
     if not exchange.gone:
+        exchange.allow(write, Interrupt.WRITE_TIMEOUT)
         await exchange.write(bill.format.write_stream_error(error), more=False)

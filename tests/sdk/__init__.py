@@ -1,0 +1,1 @@
+"""Tests in which vendors' own SDKs judge the gateway."""
