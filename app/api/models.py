@@ -46,7 +46,7 @@ async def get_model(model_id: str, principal: PrincipalDep, services: ServicesDe
 
 def _is_visible(principal: Principal, name: str, model: Model) -> bool:
     allowed = principal.allows_model(name) or principal.allows_model(model.name)
-    return allowed and bool(model.candidates) and model.price is not None
+    return allowed and model.is_ready
 
 
 def _write(name: str, model: Model) -> dict[str, Any]:

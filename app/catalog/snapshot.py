@@ -58,6 +58,11 @@ class Model:
     price_id: int | None
     candidates: tuple[Candidate, ...]
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be called at all: it has a price, and a channel serves it."""
+        return bool(self.candidates) and self.price is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:

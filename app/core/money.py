@@ -1,11 +1,19 @@
-"""Money as integer nano-dollars: reading amounts, writing them, and pricing token counts without a float."""
+"""Money as integer nano-dollars: reading amounts and writing them without a float."""
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
+import re
+from decimal import Context, Decimal
 
 NANO_PER_DOLLAR = 1_000_000_000
 TOKENS_PER_MTOK = 1_000_000
+MAX_DIGITS = 64
+_EXACT = Context(prec=2 * MAX_DIGITS)
+"""Python's default context rounds to 28 digits, which would let a 34th decimal place through unseen."""
+
+_AMOUNT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,18})?", re.ASCII)
+_SHAPE = 'an amount is a decimal string such as "0.5", in dollars'
+
 MAX_NANO = 2**62
 """Half of a BIGINT: room for a sum of two amounts that each passed the check."""
 
@@ -17,16 +25,21 @@ def read_amount(value: str | int | float | Decimal, *, negative: bool = False) -
     `negative` isn't allowed. A float is read through its shortest repr, so 0.1 means "0.1".
     """
     if isinstance(value, bool):
-        raise ValueError('an amount is a decimal string such as "0.5", in dollars')
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation as error:
-        raise ValueError('an amount is a decimal string such as "0.5", in dollars') from error
-    if not amount.is_finite():
-        raise ValueError("an amount must be finite")
-    if abs(amount) > MAX_NANO // NANO_PER_DOLLAR:
+        raise ValueError(_SHAPE)
+    text = str(value)
+    if len(text) > MAX_DIGITS:
+        raise ValueError("the amount is out of range, or has more than 9 decimal places")
+    if not _AMOUNT.fullmatch(text):
+        finite = text.strip("+-").lower() not in ("nan", "snan", "inf", "infinity")
+        raise ValueError(_SHAPE if finite else "an amount must be finite")
+    amount = Decimal(text)
+    if amount.copy_abs() > MAX_NANO:
         raise ValueError("the amount is out of range")
-    nano = amount * NANO_PER_DOLLAR
+    if amount and amount.adjusted() < -9:
+        raise ValueError("an amount has at most 9 decimal places")
+    nano = _EXACT.multiply(amount, NANO_PER_DOLLAR)
+    if nano.copy_abs() > MAX_NANO:
+        raise ValueError("the amount is out of range")
     if nano != nano.to_integral_value():
         raise ValueError("an amount has at most 9 decimal places")
     if nano < 0 and not negative:
@@ -39,20 +52,3 @@ def write_amount(nano: int) -> str:
     sign = "-" if nano < 0 else ""
     whole, rest = divmod(abs(nano), NANO_PER_DOLLAR)
     return f"{sign}{whole}.{rest:09d}".rstrip("0").rstrip(".") if rest else f"{sign}{whole}"
-
-
-def cost_of_tokens(parts: tuple[tuple[int, int], ...]) -> int:
-    """Nano-dollars for (tokens, nano-dollars per million tokens) pairs.
-
-    Rounded up once, over the sum: the smallest charge for a priced token is one nano-dollar, and a hold for more
-    tokens is never below the charge for fewer.
-    """
-    total = 0
-    for tokens, per_mtok in parts:
-        total += tokens * per_mtok
-    return -(-total // TOKENS_PER_MTOK)
-
-
-def scale(nano: int, ratio: Decimal) -> int:
-    """`nano` times a price ratio, rounded up to a nano-dollar."""
-    return int((Decimal(nano) * ratio).to_integral_value(rounding=ROUND_CEILING))

@@ -39,9 +39,9 @@ class Reply:
 class Tap(Protocol):
     """Follows a stream as it passes: says what to forward, and what was seen.
 
-    `started`: a frame with data went to the client. `error`: the upstream reported one in the stream. `complete`: the answer came
-    to its proper end; `ended`: with the format's own end mark, so that nothing can follow. A tap never raises on what an
-    upstream sends.
+    `started`: a frame with data went to the client. `error`: the upstream reported one in the stream. `complete`: the
+    answer came to its proper end; `ended`: with the format's own end mark, so that nothing can follow. A tap never raises
+    on what an upstream sends.
     """
 
     usage: Usage | None

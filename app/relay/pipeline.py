@@ -90,7 +90,8 @@ class Relay:
         request = format.read_request(body)
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
         snapshot = self._catalog.snapshot
-        if request.model not in snapshot.models:
+        model = snapshot.models.get(request.model)
+        if model is None or not model.is_ready:  # made, priced or given a channel just now, perhaps
             snapshot = await self._catalog.reloaded()
         plan = make_plan(snapshot, principal, request, format.name)
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
