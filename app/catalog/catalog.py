@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.catalog.snapshot import EMPTY, Snapshot, load_snapshot
 from app.catalog.vault import Vault
+from app.core.background import end_task
 from app.db.engine import DATABASE_ERRORS
 from app.errors import unavailable
 from app.logs import get_log
@@ -43,10 +43,7 @@ class Catalog:
         self._task = asyncio.create_task(self._follow())
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await end_task(self._task)
 
     def expire(self) -> None:
         """Something has changed, or may have."""

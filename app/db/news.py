@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from app.core.background import end_task
 from app.db.engine import DATABASE_ERRORS, Database
 from app.logs import get_log
 
@@ -47,10 +48,7 @@ class News:
             await asyncio.wait_for(self._listening.wait(), 5.0)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await end_task(self._task)
 
     async def _run(self) -> None:
         while True:

@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO
@@ -14,6 +13,7 @@ from typing import BinaryIO
 import orjson
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from app.core.background import end_task
 from app.core.money import NANO_PER_DOLLAR, write_amount
 from app.errors import GatewayError
 from app.ledger.writer import LedgerWriter
@@ -136,10 +136,7 @@ class Observer:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await end_task(self._task)
         self.flush()
 
     def record(self, exchange: Exchange, format: str, bill: Bill | None, error: GatewayError | None) -> None:

@@ -7,10 +7,10 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
+from app.core.background import end_task
 from app.db.engine import DATABASE_ERRORS
 from app.ledger.sweep import STRAY_AGE, find_dead_owners, release_strays, renew_lease, resolve_orphans
 from app.logs import get_log
@@ -43,10 +43,7 @@ class Worker:
 
     async def stop(self) -> None:
         for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+            await end_task(task)
 
     async def _repeat(self, pause: float, job: Job) -> None:
         while True:
