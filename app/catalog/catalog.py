@@ -33,6 +33,7 @@ class Catalog:
         self.vault = vault
         self._engine = engine
         self._stale = asyncio.Event()
+        self._lock = asyncio.Lock()
         self._loaded_at = float("-inf")
         self._reloading: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -50,10 +51,13 @@ class Catalog:
         self._stale.set()
 
     async def reload(self) -> None:
-        started = time.monotonic()
-        async with self._engine.connect() as connection:
+        # One at a time, and each in one snapshot of the database: a slow reload must not put an older catalogue over a
+        # newer one, nor see a model and not yet its channel.
+        async with self._lock, self._engine.connect() as connection:
+            self._loaded_at = time.monotonic()
+            await connection.execution_options(isolation_level="REPEATABLE READ")
             self.snapshot = await load_snapshot(connection, self.providers, self.vault)
-        self._loaded_at = started
+            await connection.rollback()
 
     async def reloaded(self) -> Snapshot:
         """A snapshot of after this call, for a name that isn't in the one at hand: it may have been made just now.

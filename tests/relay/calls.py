@@ -236,6 +236,11 @@ async def disconnected(demo: DemoProcess, upstream_model: str, within: float) ->
         await asyncio.sleep(0.02)
 
 
+async def entries(operator: Operator, customer: Customer, count: int) -> list[dict[str, Any]]:
+    """The customer's entries, newest first, once there are so many and no hold is open."""
+    return await asyncio.to_thread(operator.entries, customer, count=count)
+
+
 def assert_charged(entry: Mapping[str, Any], input_tokens: int, output_tokens: int, *, estimated: bool = False) -> None:
     """An entry that was settled at these counts, at the usual price, to the nano-dollar."""
     assert entry["status"] == "settled"

@@ -18,6 +18,7 @@ from tests.relay.calls import (
     chat,
     demo_model,
     dollars,
+    entries,
     received,
     serve_model,
     tokens,
@@ -25,10 +26,6 @@ from tests.relay.calls import (
 )
 
 TEXT = "the demo upstream writes plain words"
-
-
-async def entries(operator: Operator, customer: Customer, count: int) -> list[dict[str, Any]]:
-    return await asyncio.to_thread(operator.entries, customer, count=count)
 
 
 async def charge(operator: Operator, client: Client, model: str, **fields: Any) -> list[dict[str, Any]]:
