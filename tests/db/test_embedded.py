@@ -18,7 +18,8 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from app.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from app.db.embedded import EmbeddedPostgres
+from app.db.host import EmbeddedPostgresError
 
 _REPOSITORY = Path(__file__).parents[2]
 _NOBODY = 65534

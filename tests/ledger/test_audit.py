@@ -11,6 +11,7 @@ from app.core.ids import new_id
 from app.ledger.sweep import resolve_orphans
 from tests.ledger.bank import Bank, Customer, hold, released, settle, settled
 
+A_CHARGE = "SELECT id FROM entries WHERE charged > 0 LIMIT 1"
 CHECKS = (
     "ALTER TABLE account_balances DROP CONSTRAINT ck_account_balances_conserved;"
     "ALTER TABLE key_balances DROP CONSTRAINT ck_key_balances_conserved;"
@@ -74,7 +75,7 @@ KEY_ROWS = {"real_held": 200, "real_charged": 300}
             id="a hold changed",
         ),
         pytest.param(
-            "UPDATE entries SET charged = charged - 1 WHERE id = (SELECT max(id::text)::uuid FROM entries WHERE charged > 0)",
+            f"UPDATE entries SET charged = charged - 1 WHERE id = ({A_CHARGE})",
             2,
             {"real_charged": 299},
             {"real_charged": 299},
@@ -160,7 +161,7 @@ async def test_tampering_is_found(
 
 async def test_an_entry_of_a_key_that_does_not_exist(own_bank: Bank) -> None:
     customer = await busy_customer(own_bank)
-    await own_bank.fetch("UPDATE entries SET key_id = 999 WHERE id = (SELECT min(id::text)::uuid FROM entries WHERE charged > 0)")
+    await own_bank.fetch(f"UPDATE entries SET key_id = 999 WHERE id = ({A_CHARGE})")
     found = await own_bank.audit()
     assert not found.ok
     assert found.drift_nano == 200
@@ -170,7 +171,7 @@ async def test_an_entry_of_a_key_that_does_not_exist(own_bank: Bank) -> None:
 
 async def test_an_entry_of_an_account_that_does_not_exist(own_bank: Bank) -> None:
     await busy_customer(own_bank)
-    await own_bank.fetch("UPDATE entries SET account_id = 999 WHERE id = (SELECT min(id::text)::uuid FROM entries WHERE charged > 0)")
+    await own_bank.fetch(f"UPDATE entries SET account_id = 999 WHERE id = ({A_CHARGE})")
     found = await own_bank.audit()
     assert (found.ok, found.drift_nano, len(found.drifts)) == (False, 400, 4)
 

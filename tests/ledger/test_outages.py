@@ -20,7 +20,7 @@ from app.db.migrate import migrate
 from app.errors import GatewayError
 from app.ledger.records import Hold, Refusal
 from app.ledger.sweep import _resolve, release_strays, resolve_orphans
-from app.ledger.writer import LedgerWriter
+from app.ledger.writer import RETRY_PAUSE, LedgerWriter
 from tests.ledger.bank import Bank, Customer, counters, eventually, hold, make_ask, settled
 from tests.ledger.proxy import Proxy
 
@@ -130,7 +130,7 @@ async def test_a_database_that_falls_silent_is_given_up(
 async def test_closing_while_a_batch_is_in_flight(bank: Bank) -> None:
     """As at the end of a process whose database doesn't answer: nobody waits for ever, and nothing goes on behind."""
     customer = await bank.customer(1000)
-    writer = bank.writer(lanes=1)
+    writer = LedgerWriter(bank.database, uuid4(), lanes=1)
     ending = await hold(writer, customer, 100)
     async with bank.lock(customer):
         task = asyncio.create_task(writer.hold(make_ask(customer, 100)))
@@ -140,6 +140,10 @@ async def test_closing_while_a_batch_is_in_flight(bank: Bank) -> None:
         await asyncio.wait_for(writer.close(), 2)
         with pytest.raises(GatewayError, match="service_unavailable"):
             await task
+        writer.settle(settled(ending, 30))
+        await asyncio.sleep(RETRY_PAUSE * 1.5)  # by then it would have tried again
+        query = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%ledger_batch%' AND wait_event_type = 'Lock'"
+        assert {row["pid"] for row in await bank.fetch(query)} <= set(pids)
     await bank.gone(pids)
     await resolve_orphans(bank.engine, writer.owner)
     assert await bank.holds(customer) == {}
