@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from app.accounts.principals import Principals
 from app.catalog.catalog import Catalog
 from app.catalog.vault import Vault
-from app.db.engine import Database
+from app.db.engine import DATABASE_ERRORS, Database
 from app.db.news import News
 from app.ledger.sweep import end_lease, renew_lease
 from app.ledger.writer import LedgerWriter
@@ -114,7 +114,7 @@ class Services:
     async def _end_lease(self) -> None:
         try:
             await asyncio.wait_for(end_lease(self.database.engine, self.instance), FLUSH_AT_STOP)
-        except (OSError, TimeoutError) as error:
+        except DATABASE_ERRORS as error:
             log.warning("lease_not_ended", error=type(error).__name__)
 
     def _on_news(self, kind: str, subject: str) -> None:

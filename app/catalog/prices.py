@@ -53,14 +53,16 @@ class Price:
         total += plain * self.input_mtok
         plain = usage.output_tokens
         if usage.output_audio_tokens and self.output_audio_mtok is not None:
-            plain -= usage.output_audio_tokens
-            total += usage.output_audio_tokens * self.output_audio_mtok
+            counted = min(usage.output_audio_tokens, plain)
+            plain -= counted
+            total += counted * self.output_audio_mtok
         total += plain * self.output_mtok
         return min(MAX_COST, -(-total * ratio_ppm // (TOKENS_PER_MTOK * PPM)))
 
     def worst_input(self) -> int:
         """The dearest kind of input token: what a hold must assume."""
-        return max(self.input_mtok, self.cache_write_mtok or 0, self.input_audio_mtok or 0)
+        special = (self.cache_read_mtok, self.cache_write_mtok, self.input_audio_mtok)
+        return max(self.input_mtok, *(price or 0 for price in special))
 
     def worst_output(self) -> int:
         return max(self.output_mtok, self.output_audio_mtok or 0)
