@@ -97,6 +97,8 @@ def main() -> None:
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        # As long as common servers keep idle connections; uvicorn's five seconds would race with its clients' reuse.
+        timeout_keep_alive=75,
     )
     logging.getLogger("uvicorn.error").addFilter(is_news)
     with contextlib.suppress(KeyboardInterrupt):  # the server has stopped and passes the signal on

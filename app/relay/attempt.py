@@ -18,6 +18,11 @@ LARGE_BODY = 1024 * 1024
 KEEPALIVE = 15.0
 """Seconds an idle upstream connection is kept: shorter than what common servers keep, so that few die in our hands."""
 
+STALE = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
+STALE_WITHIN = 0.25
+"""Seconds within which a connection that breaks unanswered is taken for one that was dead already. Later the upstream may
+have worked on the request, and a second call would be paid for twice."""
+
 DNS_TTL = 30
 
 
@@ -58,18 +63,20 @@ class Upstreams:
         for a connection that can't be made or breaks.
         """
         exchange.allow(channel.first_byte_timeout or self.timeouts.first_byte, Interrupt.FIRST_BYTE_TIMEOUT)
+        clock = asyncio.get_running_loop().time
+        started = clock()
         timeout = self._default
         if channel.connect_timeout is not None:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=channel.connect_timeout)
         try:
-            response = await self._session.post(
-                channel.urls[format.name],
-                # From a file: aiohttp hands a large bytes object to the socket in one go, which stalls the loop.
-                data=io.BytesIO(body) if len(body) > LARGE_BODY else body,
-                headers=channel.headers,
-                timeout=timeout,
-                allow_redirects=False,
-            )
+            try:
+                response = await self._post(channel, format, body, timeout)
+            except STALE as error:
+                if isinstance(error, aiohttp.ClientConnectorError) or clock() - started > STALE_WITHIN:
+                    raise
+                # An idle connection that the upstream was just closing: the request never got there. Not the channel's
+                # fault, and where only one channel serves the model there is no other to turn to.
+                response = await self._post(channel, format, body, timeout)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise connection_error(error) from error
         if response.status == 200:
@@ -78,6 +85,18 @@ class Upstreams:
             raise await self._refusal(response, format)
         finally:
             response.close()
+
+    async def _post(
+        self, channel: Channel, format: Format, body: bytes, timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        return await self._session.post(
+            channel.urls[format.name],
+            # From a file: aiohttp hands a large bytes object to the socket in one go, which stalls the loop.
+            data=io.BytesIO(body) if len(body) > LARGE_BODY else body,
+            headers=channel.headers,
+            timeout=timeout,
+            allow_redirects=False,
+        )
 
     async def _refusal(self, response: aiohttp.ClientResponse, format: Format) -> UpstreamError:
         if 300 <= response.status < 400:

@@ -42,7 +42,6 @@ class Exchange:
         "_listener",
         "_loop",
         "_receive",
-        "_send",
         "_task",
         "body_read",
         "committed",
@@ -54,6 +53,7 @@ class Exchange:
         "id",
         "label",
         "scope",
+        "send",
         "started",
         "status",
     )
@@ -64,7 +64,7 @@ class Exchange:
         self._task: asyncio.Task[Any] = task
         self._loop = asyncio.get_running_loop()
         self._receive = receive
-        self._send = send
+        self.send = send
         self._listener: asyncio.Task[None] | None = None
         self._interrupt: Interrupt | None = None
         self._expiry = Interrupt.BODY_TIMEOUT
@@ -91,7 +91,8 @@ class Exchange:
 
     def allow(self, seconds: float, expiry: Interrupt) -> None:
         """From now on, waiting longer than this is interrupted as `expiry`."""
-        self.deadline = min(self._loop.time() + seconds, self.drain_until)
+        deadline = self._loop.time() + seconds
+        self.deadline = deadline if deadline < self.drain_until else self.drain_until
         self._expiry = expiry
 
     def expire(self) -> None:
@@ -148,10 +149,10 @@ class Exchange:
         self.status = status
         headers.append((b"x-request-id", self.label.encode()))
         headers += self.extra_headers
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, body: bytes, *, more: bool) -> None:
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        await self.send({"type": "http.response.body", "body": body, "more_body": more})
         if not more:
             # Only now: a client that doesn't read can block the last piece too. No turn of the loop lies between, so
             # the listener can't take the end that the server announces after a whole answer for a hang-up.

@@ -92,18 +92,18 @@ async def _pass(
     exchange: Exchange, response: aiohttp.ClientResponse, tap: Tap, head: bytes, idle: float, write: float
 ) -> None:
     """Until the upstream ends. Raises UpstreamError for an error in the stream, and for an end that came too early."""
-    read = response.content.readany
+    read, send, feed = response.content.readany, exchange.send, tap.feed
     out = head
     while not tap.ended:
         if out:
             exchange.allow(write, Interrupt.WRITE_TIMEOUT)
-            await exchange.write(out, more=True)
+            await send({"type": "http.response.body", "body": out, "more_body": True})
         if tap.error is not None:
             raise tap.error
         exchange.allow(idle, Interrupt.IDLE_TIMEOUT)
         chunk = await read()
         if chunk:
-            out = tap.feed(chunk)
+            out = feed(chunk)
             continue
         out = tap.end()
         if tap.error is None and not tap.complete:

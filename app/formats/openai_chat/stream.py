@@ -106,8 +106,9 @@ class ChatTap:
     # -- frames with a marker ------------------------------------------------------------------------------------
 
     def _inspect(self, chunk: bytes) -> bytes:
-        kept: list[bytes] = []
-        for frame in split_frames(chunk):
+        start = _start_of_marked(chunk)
+        kept = [chunk[:start]]
+        for frame in split_frames(chunk[start:]):
             if self.ended or self.error is not None:
                 break  # nothing after [DONE] or an error belongs to the answer
             if not _has_marker(frame) or self._inspect_frame(frame):
@@ -166,6 +167,16 @@ def _has_marker(chunk: bytes) -> bool:
         or (b"error" in chunk and (b'"error"' in chunk or _ERROR_EVENT.search(chunk) is not None))
         or (b'"usage"' in chunk and _USAGE.search(chunk) is not None)
     )
+
+
+def _start_of_marked(chunk: bytes) -> int:
+    """Where the first frame with a marker begins; what is before it needs no look, however much was read at once."""
+    if b"\r" in chunk:
+        return 0
+    places = [chunk.find(b"[DONE]"), chunk.find(b'"error"')]
+    places += [-1 if found is None else found.start() for found in (_USAGE.search(chunk), _ERROR_EVENT.search(chunk))]
+    boundary = chunk.rfind(b"\n\n", 0, min(place for place in places if place >= 0) + 1)
+    return 0 if boundary < 0 else boundary + 2
 
 
 def _error_of(frame: bytes, value: object) -> object | None:
