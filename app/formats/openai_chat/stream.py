@@ -173,8 +173,10 @@ def _start_of_marked(chunk: bytes) -> int:
     """Where the first frame with a marker begins; what is before it needs no look, however much was read at once."""
     if b"\r" in chunk:
         return 0
-    places = [chunk.find(b"[DONE]"), chunk.find(b'"error"')]
-    places += [-1 if found is None else found.start() for found in (_USAGE.search(chunk), _ERROR_EVENT.search(chunk))]
+    # Substring searches, which take a tenth of a pattern's time; one that finds too early a place only looks at more.
+    places = [chunk.find(mark) for mark in (b"[DONE]", b'"error"', b'"usage":{', b"event:")]
+    if places[2] < 0 and (usage := _USAGE.search(chunk)) is not None:
+        places.append(usage.start())
     boundary = chunk.rfind(b"\n\n", 0, min(place for place in places if place >= 0) + 1)
     return 0 if boundary < 0 else boundary + 2
 
