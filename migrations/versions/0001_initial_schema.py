@@ -86,9 +86,7 @@ def upgrade() -> None:
         sa.CheckConstraint("charged >= 0 AND uncollected >= 0", name=op.f("ck_entries_amounts")),
         sa.PrimaryKeyConstraint("account_id", "id", name=op.f("pk_entries")),
     )
-    op.create_index(
-        "ix_entries_account_id_key_id_id", "entries", ["account_id", "key_id", "id"], unique=False
-    )
+    op.create_index("ix_entries_account_id_key_id_id", "entries", ["account_id", "key_id", "id"], unique=False)
     op.create_index("ix_entries_created_at", "entries", ["created_at"], unique=False, postgresql_using="brin")
     op.create_table(
         "holds",
@@ -138,9 +136,7 @@ def upgrade() -> None:
             "balance >= 0 AND held >= 0 AND charged >= 0", name=op.f("ck_account_balances_not_negative")
         ),
         sa.CheckConstraint("granted = balance + held + charged", name=op.f("ck_account_balances_conserved")),
-        sa.ForeignKeyConstraint(
-            ["account_id"], ["accounts.id"], name=op.f("fk_account_balances_account_id_accounts")
-        ),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_account_balances_account_id_accounts")),
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_account_balances")),
         postgresql_with={"fillfactor": "20"},
     )
@@ -168,9 +164,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_grants_account_id_accounts")),
         sa.PrimaryKeyConstraint("account_id", "id", name=op.f("pk_grants")),
-        sa.UniqueConstraint(
-            "account_id", "idempotency_key", name=op.f("uq_grants_account_id_idempotency_key")
-        ),
+        sa.UniqueConstraint("account_id", "idempotency_key", name=op.f("uq_grants_account_id_idempotency_key")),
     )
     op.create_table(
         "keys",
@@ -211,9 +205,7 @@ def upgrade() -> None:
         "aliases",
         sa.Column("alias", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["model"], ["models.name"], name=op.f("fk_aliases_model_models"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["model"], ["models.name"], name=op.f("fk_aliases_model_models"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("alias", name=op.f("pk_aliases")),
     )
     op.create_index(op.f("ix_aliases_model"), "aliases", ["model"], unique=False)
@@ -230,16 +222,12 @@ def upgrade() -> None:
             name=op.f("ck_key_balances_conserved"),
         ),
         sa.CheckConstraint("held >= 0 AND charged >= 0", name=op.f("ck_key_balances_not_negative")),
-        sa.ForeignKeyConstraint(
-            ["account_id"], ["accounts.id"], name=op.f("fk_key_balances_account_id_accounts")
-        ),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_key_balances_account_id_accounts")),
         sa.ForeignKeyConstraint(["key_id"], ["keys.id"], name=op.f("fk_key_balances_key_id_keys")),
         sa.PrimaryKeyConstraint("account_id", "key_id", name=op.f("pk_key_balances")),
         postgresql_with={"fillfactor": "20"},
     )
     # Holds live for seconds: without eager vacuuming the table and its index grow with the traffic of a day.
-    op.execute(
-        "ALTER TABLE holds SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)"
-    )
+    op.execute("ALTER TABLE holds SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)")
     for name in ("0001_ledger.sql", "0001_notify.sql"):
         run_script(op.get_bind(), name)
