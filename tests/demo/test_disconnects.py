@@ -55,13 +55,14 @@ async def test_client_leaves_inside_the_answer(demo: DemoProcess, payload: objec
 
 
 async def test_client_leaves_a_stream_it_does_not_read(demo: DemoProcess) -> None:
-    async with call(demo, stream("demo?chunks=40000")) as wire:
+    # 24 MB: more than the socket buffers of both sides may take in while nobody reads.
+    async with call(demo, stream("demo?chunks=100000")) as wire:
         await wire.read_head()
         await wire.read_piece()
 
     (entry,) = await asyncio.to_thread(demo.settled)
     assert entry["disconnected"]
-    assert 0 < entry["chunks_sent"] < 40_000
+    assert 0 < entry["chunks_sent"] < 100_000
 
 
 async def test_client_leaves_a_split_answer(demo: DemoProcess) -> None:
