@@ -67,11 +67,7 @@ def prepared(settings: Settings) -> Iterator[Ready]:
     with database_of(settings) as complete, ExitStack() as stack:
         ensure_schema(complete)
         token, wants_demo = asyncio.run(_prepare(complete))
-        key = None
-        if not wants_demo:
-            asyncio.run(_retire_demo(complete))
-        else:
-            key = _install_demo(complete, stack.enter_context(demo_upstream()))
+        key = _install_demo(complete, stack.enter_context(demo_upstream())) if wants_demo else None
         yield Ready(complete, token, key)
 
 
@@ -113,7 +109,10 @@ async def _prepare(settings: Settings) -> tuple[str | None, bool]:
                 token = new_admin_token()
                 await accounts.add_admin_token(connection, "first start", token)
             others = [c for c in await catalog.list_channels(connection) if c.provider != DEMO_NAME]
-        return token, settings.demo == "true" or (settings.demo == "auto" and not others)
+            wants_demo = settings.demo == "true" or (settings.demo == "auto" and not others)
+            if not wants_demo:
+                await _retire_demo(connection)
+        return token, wants_demo
     finally:
         await database.close()
 
@@ -187,16 +186,11 @@ async def _install_demo_rows(settings: Settings, base_url: str, known: str | Non
         await database.close()
 
 
-async def _retire_demo(settings: Settings) -> None:
+async def _retire_demo(connection: AsyncConnection) -> None:
     """Without the demo upstream its channel could only fail, and its model would still be listed."""
-    database = database_for(settings)
-    try:
-        async with database.engine.begin() as connection:
-            channel = await catalog.find_channel(connection, DEMO_NAME)
-            if channel is not None and channel.provider == DEMO_NAME and channel.enabled:
-                await catalog.update_channel(connection, channel.id, {"enabled": False}, None)
-    finally:
-        await database.close()
+    channel = await catalog.find_channel(connection, DEMO_NAME)
+    if channel is not None and channel.provider == DEMO_NAME and channel.enabled:
+        await catalog.update_channel(connection, channel.id, {"enabled": False}, None)
 
 
 async def _install_demo_channel(connection: AsyncConnection, vault: Vault, base_url: str) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import aiohttp
 
 from app.catalog.snapshot import Channel
-from app.errors import GatewayError, Kind, bad_upstream_response
+from app.errors import bad_upstream_response
 from app.relay.attempt import Upstreams, connection_error, interrupted
 from app.relay.bill import Bill
 from app.relay.exchange import Exchange, Interrupt
@@ -29,9 +29,12 @@ async def relay_answer(
         finally:
             response.release()
     except asyncio.CancelledError as error:
-        raise _gone(bill, interrupted(exchange, error)) from error
-    # DeepSeek sends blank lines while a request queues.
-    reply = bill.format.read_reply(answer.lstrip() if answer[:1].isspace() else answer, channel.provider.quirks)
+        reason = interrupted(exchange, error)
+        if exchange.gone:  # the upstream has the request and will bill its input
+            bill.answered = True
+        raise reason from error
+    answer = answer.lstrip()  # DeepSeek sends blank lines while a request queues
+    reply = bill.format.read_reply(answer, channel.provider.quirks)
     if reply.error is not None:
         raise reply.error
     bill.answered = True
@@ -39,7 +42,7 @@ async def relay_answer(
     bill.usage = reply.usage
     exchange.first_byte = asyncio.get_running_loop().time()
     exchange.allow(upstreams.timeouts.write, Interrupt.WRITE_TIMEOUT)
-    await exchange.answer(200, answer.lstrip(), answer_headers(response, JSON))
+    await exchange.answer(200, answer, answer_headers(response, JSON))
 
 
 def answer_headers(response: aiohttp.ClientResponse, content_type: bytes) -> list[tuple[bytes, bytes]]:
@@ -66,9 +69,3 @@ async def _read(response: aiohttp.ClientResponse, exchange: Exchange, idle: floa
     except (aiohttp.ClientError, OSError) as error:
         raise connection_error(error) from error
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _gone(bill: Bill, error: GatewayError) -> GatewayError:
-    if error.kind is Kind.INVALID:  # the client left: the upstream has the request and will bill its input
-        bill.answered = True
-    return error
