@@ -71,6 +71,8 @@ class Entry:
     usage: dict[str, int]
     price_id: int | None
     ratio_ppm: int
+    group_ppm: int
+    cost: int | None
     estimated: bool
     stream: bool
     latency_ms: int | None

@@ -19,16 +19,26 @@ class Status(StrEnum):
 
 
 class Refusal(IntEnum):
-    """Why the ledger granted nothing: whose money is short."""
+    """Why the ledger granted nothing: whose money is short, or what else stands in the way.
+
+    HELD: the money is there, but other requests hold it. LIMITED: a limit or a budget refuses; the ask's standing says which.
+    """
 
     ACCOUNT_SHORT = -1
     KEY_SHORT = -2
     UNKNOWN = -3
+    HELD = -4
+    LIMITED = -5
 
 
 @dataclass(slots=True, eq=False)
 class Ask:
-    """A hold that is wanted. Amounts are nano-dollars: `want` covers the worst known cost, `minimum` the least useful one."""
+    """A hold that is wanted. Amounts are nano-dollars: `want` covers the worst known charge, `minimum` the least useful one.
+
+    `tokens` are counted against limits until the settlement says how many they were; None: no limit applies to this key.
+    `patient`: where only other requests' holds stand in the way, rather be told so than take what is left. `standing` is
+    filled in with the reply for a request under limits: JSON of what is left of them, and of what refused.
+    """
 
     account_id: int
     key_id: int
@@ -43,7 +53,11 @@ class Ask:
     stream: bool
     price_id: int | None
     ratio_ppm: int
+    group_ppm: int
+    tokens: int | None
     reply: Future[int] = field(repr=False)
+    patient: bool = True
+    standing: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +67,22 @@ class Hold:
     id: UUID
     account_id: int
     amount: int
+    limited: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class Settlement:
-    """How a hold ends. Settling the same hold again changes nothing."""
+    """How a hold ends. Settling the same hold again changes nothing.
+
+    Nano-dollars: `charge` is what the account owes, at the price `price_id` (None: that of the hold); `cost` is what the
+    vendor takes, None if the operator hasn't said.
+    """
 
     hold: Hold
     status: Status
-    cost: int = 0
+    charge: int = 0
+    cost: int | None = None
+    price_id: int | None = None
     channel_id: int | None = None
     usage: Usage | None = None
     estimated: bool = False

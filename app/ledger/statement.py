@@ -10,12 +10,12 @@ import orjson
 
 from app.ledger.records import Ask, Settlement
 
-_PLACES = ", ".join(f"${place}" for place in range(1, 28))
-LEDGER_BATCH = f"SELECT settled, granted FROM ledger_batch({_PLACES})"  # noqa: S608 - nothing but our own numbers
+_PLACES = ", ".join(f"${place}" for place in range(1, 35))
+LEDGER_BATCH = f"SELECT settled, granted, standings FROM ledger_batch({_PLACES})"  # noqa: S608 - nothing but our own numbers
 """`migrations/sql/0001_ledger.sql` documents the arguments."""
 
-_NO_SETTLEMENTS: list[Any] = [False, *([[]] * 11)]
-_NO_ASKS: list[Any] = [[]] * 13
+_NO_SETTLEMENTS: list[Any] = [False, False, *([[]] * 13)]
+_NO_ASKS: list[Any] = [[]] * 16
 
 
 def arguments(owner: UUID, settlements: Sequence[Settlement], asks: Sequence[Ask]) -> list[Any]:
@@ -25,6 +25,7 @@ def arguments(owner: UUID, settlements: Sequence[Settlement], asks: Sequence[Ask
     return [
         sorted(locks),
         *(_settlement_columns(settlements) if settlements else _NO_SETTLEMENTS),
+        any(ask.tokens is not None for ask in asks),
         owner,
         *(_ask_columns(asks) if asks else _NO_ASKS),
     ]
@@ -32,12 +33,15 @@ def arguments(owner: UUID, settlements: Sequence[Settlement], asks: Sequence[Ask
 
 def _settlement_columns(items: Sequence[Settlement]) -> list[Any]:
     return [
-        any(item.cost > item.hold.amount for item in items),
+        any(item.charge > item.hold.amount for item in items),
+        any(item.hold.limited for item in items),
         [item.hold.account_id for item in items],
         [item.hold.id for item in items],
-        [item.cost for item in items],
+        [item.charge for item in items],
         [item.status.value for item in items],
         [item.channel_id for item in items],
+        [item.price_id for item in items],
+        [item.cost for item in items],
         ["{}" if item.usage is None else orjson.dumps(item.usage.counts()).decode() for item in items],
         [item.estimated for item in items],
         [item.latency_ms for item in items],
@@ -62,6 +66,9 @@ def _ask_columns(asks: Sequence[Ask]) -> list[Any]:
         [ask.stream for ask in asks],
         [ask.price_id for ask in asks],
         [ask.ratio_ppm for ask in asks],
+        [ask.group_ppm for ask in asks],
+        [ask.tokens for ask in asks],
+        [ask.patient for ask in asks],
     ]
 
 

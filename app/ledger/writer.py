@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from uuid import UUID
@@ -99,6 +99,8 @@ class LedgerWriter:
         self._lingering: asyncio.TimerHandle | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[None]] = set()
+        self.on_settled: Callable[[Sequence[Settlement]], None] | None = None
+        """Called when settlements have become durable: their money is free again."""
         self.open: set[UUID] = set()
         """Holds that this process has asked for and not yet seen settled: what the stray sweep must leave alone."""
 
@@ -117,7 +119,7 @@ class LedgerWriter:
             if not ask.reply.cancelled() and ask.reply.exception() is None and ask.reply.result() >= 0:
                 self._release(ask, "client_closed_request")
             raise
-        return Refusal(amount) if amount < 0 else Hold(ask.id, ask.account_id, amount)
+        return Refusal(amount) if amount < 0 else Hold(ask.id, ask.account_id, amount, ask.tokens is not None)
 
     def settle(self, settlement: Settlement) -> None:
         """Ends a hold soon; returns at once and can't fail, so it is safe in a `finally`."""
@@ -233,8 +235,12 @@ class LedgerWriter:
         self.open.difference_update([item.hold.id for item in settlements])
         if row["settled"] != len(settlements):
             log.warning("settled_late", count=len(settlements) - row["settled"])
-        granted = row["granted"]
+        if self.on_settled is not None and settlements:
+            self.on_settled(settlements)
+        granted, standings = row["granted"], row["standings"]
         for index, ask in enumerate(asks):
+            if standings is not None and index < len(standings):
+                ask.standing = standings[index]
             self._answer(ask, ask.want if granted is None else granted[index])
 
     def _answer(self, ask: Ask, amount: int) -> None:
@@ -246,7 +252,8 @@ class LedgerWriter:
             self._release(ask, "client_closed_request")
 
     def _release(self, ask: Ask, error: str) -> None:
-        self.settle(Settlement(Hold(ask.id, ask.account_id, 0), Status.RELEASED, error=error))
+        hold = Hold(ask.id, ask.account_id, 0, ask.tokens is not None)
+        self.settle(Settlement(hold, Status.RELEASED, error=error))
 
     def _lost(self, settlements: list[Settlement], asks: list[Ask], error: BaseException) -> None:
         log.warning("database_lost", error=type(error).__name__, settlements=len(settlements), asks=len(asks))

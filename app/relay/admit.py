@@ -62,6 +62,8 @@ async def admit(
         stream=request.stream,
         price_id=plan.model.price_id,
         ratio_ppm=ratio,
+        group_ppm=1_000_000,
+        tokens=None,
         reply=asyncio.get_running_loop().create_future(),
     )
     hold = await ledger.hold(ask)

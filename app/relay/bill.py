@@ -78,7 +78,7 @@ class Cashier:
 
     def _settle(self, settlement: Settlement, bill: Bill, usage: Usage) -> None:
         bill.cost = bill.plan.price.cost(usage, bill.admission.ratio_ppm)
-        settlement.cost = bill.cost
+        settlement.charge = bill.cost
         settlement.usage = usage
         self._ledger.settle(settlement)
 

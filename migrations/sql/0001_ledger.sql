@@ -5,9 +5,11 @@
 
 -- Deletes the holds that are named, moves the counters by what was really deleted, writes one entry for each.
 -- A hold that is gone already changes nothing: settling twice is settling once. Caller holds the account locks.
+-- A charge of p_charges is in nano-dollars; p_prices NULL: the price that the hold was made with; p_costs: the vendor's own.
 CREATE FUNCTION settle_holds(
-    p_over boolean, p_accounts bigint[], p_ids uuid[], p_costs bigint[], p_statuses text[], p_channels bigint[],
-    p_usages text[], p_estimated boolean[], p_latencies int[], p_first_bytes int[], p_attempts smallint[], p_errors text[]
+    p_over boolean, p_limited boolean, p_accounts bigint[], p_ids uuid[], p_charges bigint[], p_statuses text[],
+    p_channels bigint[], p_prices bigint[], p_costs bigint[], p_usages text[], p_estimated boolean[], p_latencies int[],
+    p_first_bytes int[], p_attempts smallint[], p_errors text[]
 ) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
     settled int;
@@ -15,24 +17,31 @@ DECLARE
     over record;
     extra bigint;
 BEGIN
-    -- The caller knows whether a cost above its hold is among them (p_over): it is rare, and looking costs a join a batch.
+    -- The caller knows whether a charge above its hold is among them (p_over), or a hold under limits (p_limited): looking
+    -- costs a join a batch.
     IF p_over THEN
         SELECT array_agg(h.id) INTO v_over
-        FROM unnest(p_accounts, p_ids, p_costs) AS g(account_id, id, cost)
+        FROM unnest(p_accounts, p_ids, p_charges) AS g(account_id, id, due)
         JOIN holds h ON h.account_id = g.account_id AND h.id = g.id
-        WHERE g.cost > h.amount;
+        WHERE g.due > h.amount;
+    END IF;
+    IF p_limited THEN
+        PERFORM settle_limits(p_accounts, p_ids, p_usages);
     END IF;
 
     WITH given AS (
         SELECT * FROM unnest(
-            p_accounts, p_ids, p_costs, p_statuses, p_channels, p_usages, p_estimated, p_latencies, p_first_bytes,
-            p_attempts, p_errors
-        ) AS g(account_id, id, cost, status, channel_id, usage, estimated, latency_ms, first_byte_ms, attempts, error)
+            p_accounts, p_ids, p_charges, p_statuses, p_channels, p_prices, p_costs, p_usages, p_estimated, p_latencies,
+            p_first_bytes, p_attempts, p_errors
+        ) AS g(
+            account_id, id, due, status, channel_id, applied_id, cost, usage, estimated, latency_ms, first_byte_ms, attempts,
+            error
+        )
     ), gone AS (
         DELETE FROM holds h USING given g
         WHERE h.account_id = g.account_id AND h.id = g.id
-        RETURNING h.*, LEAST(g.cost, h.amount) AS charge, g.cost, g.status, g.channel_id, g.usage, g.estimated,
-            g.latency_ms, g.first_byte_ms, g.attempts, g.error
+        RETURNING h.*, LEAST(g.due, h.amount) AS charge, g.due, g.status, g.channel_id, g.applied_id, g.cost, g.usage,
+            g.estimated, g.latency_ms, g.first_byte_ms, g.attempts, g.error
     ), moved_accounts AS (
         UPDATE account_balances b
         SET held = b.held - s.held, balance = b.balance + s.held - s.charged, charged = b.charged + s.charged
@@ -51,10 +60,11 @@ BEGIN
     )
     INSERT INTO entries (
         account_id, id, key_id, request_id, created_at, model, channel_id, format, status, held, charged, uncollected,
-        usage, price_id, ratio_ppm, estimated, stream, latency_ms, first_byte_ms, attempts, error
+        usage, price_id, ratio_ppm, group_ppm, cost, estimated, stream, latency_ms, first_byte_ms, attempts, error
     )
     SELECT account_id, id, key_id, request_id, created_at, model, channel_id, format, status, amount, charge,
-        cost - charge, usage::jsonb, price_id, ratio_ppm, estimated, stream, latency_ms, first_byte_ms, attempts, error
+        due - charge, usage::jsonb, COALESCE(applied_id, price_id), ratio_ppm, group_ppm, cost, estimated, stream, latency_ms,
+        first_byte_ms, attempts, error
     FROM gone;
     GET DIAGNOSTICS settled = ROW_COUNT;
 
@@ -82,23 +92,179 @@ BEGIN
 END
 $$;
 
--- Grants holds. Where an account or key can't cover all that its requests want, its requests are granted one by one in
--- arrival order: the whole amount, else what is left if that is at least the minimum, else nothing. The others of the
--- batch are granted as a set, so a key that is empty slows no other. Caller holds the account locks.
--- Returns NULL when everything was granted as wanted, else an amount a request: -1 the account is short, -2 the key is,
--- -3 there is no such account or key.
+-- Grants holds one by one, in arrival order, to the accounts of p_short: those that can't cover all that is asked of them, and
+-- those with limits. An amount a request, or -1: the account can't pay even if everything held comes back, -2: nor can the
+-- key, -3: no such account or key, -4: the money is there, but other requests hold it, -5: a limit or budget refuses.
+--
+-- A request gets what it wants. One whose wish is beyond what there is in all gets what is left, or a fair part of it where
+-- more of the account's requests are in the batch, and never less than its minimum. One whose wish only others' holds stand
+-- in the way of is told to wait, for they come back; once it is out of patience it takes what there is.
+CREATE FUNCTION grant_in_turn(
+    p_short bigint[], p_accounts bigint[], p_keys bigint[], p_wants bigint[], p_minima bigint[], p_patient boolean[],
+    INOUT p_tokens int[], INOUT p_granted bigint[], OUT standings text[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    ask record;
+    a account_balances;
+    k key_balances;
+    al limits;
+    kl limits;
+    v_account_moved boolean := false;
+    v_key_moved boolean := false;
+    v_limits_read boolean;
+    v_account_open int;
+    v_key_open int;
+    v_opened jsonb := '{}';
+    v_account_budget bigint;
+    v_key_budget bigint;
+    v_room bigint;
+    v_funds bigint;
+    v_amount bigint;
+    v_why jsonb;
+BEGIN
+    FOR ask IN
+        SELECT w.*, LEAST(4, count(*) OVER (PARTITION BY w.account_id ORDER BY w.i DESC)) AS share
+        FROM unnest(p_accounts, p_keys, p_wants, p_minima, p_patient, p_tokens) WITH ORDINALITY
+            AS w(account_id, key_id, want, minimum, patient, tokens, i)
+        WHERE w.account_id = ANY (p_short)
+        ORDER BY w.account_id, w.i
+    LOOP
+        IF k.key_id IS DISTINCT FROM ask.key_id OR k.account_id IS DISTINCT FROM ask.account_id THEN
+            IF v_key_moved THEN
+                PERFORM save_key(k, kl);
+            END IF;
+            SELECT * INTO k FROM key_balances b WHERE b.account_id = ask.account_id AND b.key_id = ask.key_id;
+            kl := NULL;
+            v_key_moved := false;
+            v_limits_read := false;
+        END IF;
+        IF a.account_id IS DISTINCT FROM ask.account_id THEN
+            IF v_account_moved THEN
+                PERFORM save_account(a, al);
+            END IF;
+            SELECT * INTO a FROM account_balances b WHERE b.account_id = ask.account_id;
+            al := NULL;
+            v_account_moved := false;
+            v_account_open := 0;
+        END IF;
+        IF a.account_id IS NULL OR k.key_id IS NULL THEN
+            p_granted[ask.i] := -3;
+            CONTINUE;
+        END IF;
+        IF ask.tokens IS NOT NULL AND NOT v_limits_read THEN
+            v_limits_read := true;
+            SELECT * INTO kl FROM limits l WHERE l.account_id = ask.account_id AND l.key_id = ask.key_id;
+            IF FOUND THEN
+                kl := roll_limits(kl, v_now, k.charged);
+                SELECT count(*) INTO v_key_open FROM holds h
+                WHERE kl.concurrency IS NOT NULL AND h.account_id = ask.account_id AND h.key_id = ask.key_id;
+                v_key_open := v_key_open + COALESCE((v_opened->>ask.key_id::text)::int, 0);
+            END IF;
+            IF al.account_id IS NULL THEN
+                SELECT * INTO al FROM limits l WHERE l.account_id = ask.account_id AND l.key_id = 0;
+                IF FOUND THEN
+                    al := roll_limits(al, v_now, a.charged);
+                    SELECT count(*) INTO v_account_open FROM holds h
+                    WHERE al.concurrency IS NOT NULL AND h.account_id = ask.account_id;
+                END IF;
+            END IF;
+        END IF;
+
+        -- LEAST skips NULL: a key without a quota, or no budget, has no bound of its own.
+        v_account_budget := al.budget - (a.charged - al.period_charged);
+        v_key_budget := kl.budget - (k.charged - kl.period_charged);
+        v_room := GREATEST(0, LEAST(a.balance, k.balance, v_account_budget - a.held, v_key_budget - k.held));
+        v_funds := LEAST(a.balance + a.held, k.balance + k.held, v_account_budget, v_key_budget);
+        v_why := NULL;
+        IF LEAST(a.balance + a.held, k.balance + k.held) < ask.minimum THEN
+            p_granted[ask.i] := CASE WHEN a.balance + a.held < ask.minimum THEN -1 ELSE -2 END;
+            CONTINUE;
+        END IF;
+        IF ask.tokens IS NOT NULL THEN
+            p_tokens[ask.i] := LEAST(ask.tokens, al.tpm, kl.tpm);
+            v_why := COALESCE(
+                find_limit(kl, v_now, p_tokens[ask.i], v_key_open) || '{"scope": "key"}',
+                find_limit(al, v_now, p_tokens[ask.i], v_account_open) || '{"scope": "account"}',
+                CASE WHEN v_key_budget < ask.minimum THEN
+                    jsonb_build_object('scope', 'key', 'limit', 'budget', 'wait', wait_for_budget(kl, v_now)) END,
+                CASE WHEN v_account_budget < ask.minimum THEN
+                    jsonb_build_object('scope', 'account', 'limit', 'budget', 'wait', wait_for_budget(al, v_now)) END
+            );
+        END IF;
+        IF v_why IS NOT NULL THEN
+            v_amount := -5;
+        ELSIF ask.want <= v_room THEN
+            v_amount := ask.want;
+        ELSIF v_room < ask.minimum OR (ask.patient AND ask.want <= v_funds) THEN
+            v_amount := -4;
+        ELSE
+            v_amount := LEAST(ask.want, GREATEST(ask.minimum, v_room / ask.share));
+        END IF;
+
+        p_granted[ask.i] := v_amount;
+        IF v_amount >= 0 THEN
+            a.balance := a.balance - v_amount;
+            a.held := a.held + v_amount;
+            k.balance := k.balance - v_amount;
+            k.held := k.held + v_amount;
+            v_account_moved := true;
+            v_key_moved := true;
+            IF ask.tokens IS NOT NULL THEN
+                al := count_request(al, p_tokens[ask.i]);
+                kl := count_request(kl, p_tokens[ask.i]);
+                v_account_open := v_account_open + 1;
+                v_key_open := v_key_open + 1;
+                v_opened := jsonb_set(
+                    v_opened, ARRAY[ask.key_id::text], to_jsonb(COALESCE((v_opened->>ask.key_id::text)::int, 0) + 1));
+            END IF;
+        END IF;
+        IF ask.tokens IS NOT NULL THEN
+            standings[ask.i] := COALESCE(v_why, '{}') || jsonb_build_object('key', limits_standing(kl), 'account', limits_standing(al));
+        END IF;
+    END LOOP;
+    IF v_key_moved THEN
+        PERFORM save_key(k, kl);
+    END IF;
+    IF v_account_moved THEN
+        PERFORM save_account(a, al);
+    END IF;
+END
+$$;
+
+-- Under the account's lock the rows are as they were read, so that whole values can be written.
+CREATE FUNCTION save_account(a account_balances, l limits) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE account_balances b SET balance = a.balance, held = a.held WHERE b.account_id = a.account_id;
+    IF l.account_id IS NOT NULL THEN
+        PERFORM save_limits(l);
+    END IF;
+END
+$$;
+
+CREATE FUNCTION save_key(k key_balances, l limits) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE key_balances b SET balance = k.balance, held = k.held WHERE b.account_id = k.account_id AND b.key_id = k.key_id;
+    IF l.account_id IS NOT NULL THEN
+        PERFORM save_limits(l);
+    END IF;
+END
+$$;
+
+-- Grants holds: as a set to the accounts that can cover all that their requests want and have no limits, so that a key that is
+-- empty slows no other; to the rest in turn. Caller holds the account locks. `granted` NULL: everything as wanted.
+-- `standings` says, for requests under limits, what refused them and what is left.
 CREATE FUNCTION grant_holds(
-    p_owner uuid, p_accounts bigint[], p_keys bigint[], p_ids uuid[], p_requests uuid[], p_wants bigint[],
+    p_limited boolean, p_owner uuid, p_accounts bigint[], p_keys bigint[], p_ids uuid[], p_requests uuid[], p_wants bigint[],
     p_minima bigint[], p_orphans bigint[], p_inputs int[], p_models text[], p_formats text[], p_streams boolean[],
-    p_prices bigint[], p_ratios bigint[]
-) RETURNS bigint[] LANGUAGE plpgsql AS $$
+    p_prices bigint[], p_ratios bigint[], p_groups bigint[], p_tokens int[], p_patient boolean[],
+    OUT granted bigint[], OUT standings text[]
+) LANGUAGE plpgsql AS $$
 DECLARE
     v_short bigint[];
-    v_granted bigint[];
-    v_account bigint;
-    v_key bigint;
-    v_room bigint;
+    v_tokens int[] := p_tokens;
 BEGIN
+    granted := p_wants;
     SELECT array_agg(DISTINCT s.account_id) INTO v_short
     FROM (
         SELECT w.account_id, w.key_id, sum(w.want) AS key_sum,
@@ -109,85 +275,72 @@ BEGIN
     LEFT JOIN account_balances a ON a.account_id = s.account_id
     LEFT JOIN key_balances k ON k.account_id = s.account_id AND k.key_id = s.key_id
     WHERE a.account_id IS NULL OR k.key_id IS NULL OR a.balance < s.account_sum OR k.balance < s.key_sum;
-
-    v_granted := p_wants;
+    IF p_limited THEN
+        v_short := v_short || ARRAY(
+            SELECT DISTINCT w.account_id FROM unnest(p_accounts, p_tokens) AS w(account_id, tokens) WHERE w.tokens IS NOT NULL
+        );
+    END IF;
     IF v_short IS NOT NULL THEN
-        FOR i IN 1 .. cardinality(p_ids) LOOP
-            CONTINUE WHEN NOT p_accounts[i] = ANY (v_short);
-            SELECT a.balance, k.balance INTO v_account, v_key
-            FROM account_balances a
-            JOIN key_balances k ON k.account_id = a.account_id AND k.key_id = p_keys[i]
-            WHERE a.account_id = p_accounts[i];
-            IF NOT FOUND THEN
-                v_granted[i] := -3;
-                CONTINUE;
-            END IF;
-            -- LEAST skips NULL: a key without a quota has no bound of its own. One below zero has no room, as one at zero.
-            v_room := GREATEST(0, LEAST(v_account, v_key));
-            IF v_room < p_minima[i] THEN
-                v_granted[i] := CASE WHEN v_account < p_minima[i] THEN -1 ELSE -2 END;
-                CONTINUE;
-            END IF;
-            v_granted[i] := LEAST(v_room, p_wants[i]);
-            UPDATE account_balances b SET balance = b.balance - v_granted[i], held = b.held + v_granted[i]
-            WHERE b.account_id = p_accounts[i];
-            UPDATE key_balances b SET balance = b.balance - v_granted[i], held = b.held + v_granted[i]
-            WHERE b.account_id = p_accounts[i] AND b.key_id = p_keys[i];
-        END LOOP;
+        SELECT t.p_tokens, t.p_granted, t.standings INTO v_tokens, granted, standings
+        FROM grant_in_turn(v_short, p_accounts, p_keys, p_wants, p_minima, p_patient, p_tokens, granted) AS t;
     END IF;
 
-    WITH granted AS (
+    WITH wanted AS (
         SELECT account_id, key_id, amount
-        FROM unnest(p_accounts, p_keys, v_granted) AS g(account_id, key_id, amount)
+        FROM unnest(p_accounts, p_keys, granted) AS g(account_id, key_id, amount)
         WHERE v_short IS NULL OR NOT account_id = ANY (v_short)
     ), moved_accounts AS (
         UPDATE account_balances b SET balance = b.balance - s.amount, held = b.held + s.amount
-        FROM (SELECT account_id, sum(amount)::bigint AS amount FROM granted GROUP BY 1) s
+        FROM (SELECT account_id, sum(amount)::bigint AS amount FROM wanted GROUP BY 1) s
         WHERE b.account_id = s.account_id
     ), moved_keys AS (
         UPDATE key_balances b SET balance = b.balance - s.amount, held = b.held + s.amount
-        FROM (SELECT account_id, key_id, sum(amount)::bigint AS amount FROM granted GROUP BY 1, 2) s
+        FROM (SELECT account_id, key_id, sum(amount)::bigint AS amount FROM wanted GROUP BY 1, 2) s
         WHERE b.account_id = s.account_id AND b.key_id = s.key_id
     )
     INSERT INTO holds (
         account_id, id, key_id, request_id, owner, amount, orphan_charge, input_tokens, model, format, stream, price_id,
-        ratio_ppm
+        ratio_ppm, group_ppm, tokens
     )
     SELECT account_id, id, key_id, request_id, p_owner, amount, orphan_charge, input_tokens, model, format, stream,
-        price_id, ratio_ppm
+        price_id, ratio_ppm, group_ppm, tokens
     FROM unnest(
-        p_accounts, p_ids, p_keys, p_requests, v_granted, p_orphans, p_inputs, p_models, p_formats, p_streams, p_prices,
-        p_ratios
+        p_accounts, p_ids, p_keys, p_requests, granted, p_orphans, p_inputs, p_models, p_formats, p_streams, p_prices,
+        p_ratios, p_groups, v_tokens
     ) AS g(
         account_id, id, key_id, request_id, amount, orphan_charge, input_tokens, model, format, stream, price_id,
-        ratio_ppm
+        ratio_ppm, group_ppm, tokens
     )
     WHERE amount >= 0;
 
-    RETURN CASE WHEN v_short IS NULL THEN NULL ELSE v_granted END;
+    IF v_short IS NULL THEN
+        granted := NULL;
+    END IF;
 END
 $$;
 
 -- What the gateway calls: settles what is done, so that its money is free, then holds for what is new.
 CREATE FUNCTION ledger_batch(
     p_locks bigint[],
-    s_over boolean, s_accounts bigint[], s_ids uuid[], s_costs bigint[], s_statuses text[], s_channels bigint[], s_usages text[],
-    s_estimated boolean[], s_latencies int[], s_first_bytes int[], s_attempts smallint[], s_errors text[],
-    h_owner uuid, h_accounts bigint[], h_keys bigint[], h_ids uuid[], h_requests uuid[], h_wants bigint[],
+    s_over boolean, s_limited boolean, s_accounts bigint[], s_ids uuid[], s_charges bigint[], s_statuses text[],
+    s_channels bigint[], s_prices bigint[], s_costs bigint[], s_usages text[], s_estimated boolean[], s_latencies int[],
+    s_first_bytes int[], s_attempts smallint[], s_errors text[],
+    h_limited boolean, h_owner uuid, h_accounts bigint[], h_keys bigint[], h_ids uuid[], h_requests uuid[], h_wants bigint[],
     h_minima bigint[], h_orphans bigint[], h_inputs int[], h_models text[], h_formats text[], h_streams boolean[],
-    h_prices bigint[], h_ratios bigint[],
-    OUT settled int, OUT granted bigint[]
+    h_prices bigint[], h_ratios bigint[], h_groups bigint[], h_tokens int[], h_patient boolean[],
+    OUT settled int, OUT granted bigint[], OUT standings text[]
 ) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM 1 FROM account_balances WHERE account_id = ANY (p_locks) ORDER BY account_id FOR NO KEY UPDATE;
     settled := 0;
     IF cardinality(s_ids) > 0 THEN
-        settled := settle_holds(s_over, s_accounts, s_ids, s_costs, s_statuses, s_channels, s_usages, s_estimated, s_latencies,
-            s_first_bytes, s_attempts, s_errors);
+        settled := settle_holds(s_over, s_limited, s_accounts, s_ids, s_charges, s_statuses, s_channels, s_prices, s_costs,
+            s_usages, s_estimated, s_latencies, s_first_bytes, s_attempts, s_errors);
     END IF;
     IF cardinality(h_ids) > 0 THEN
-        granted := grant_holds(h_owner, h_accounts, h_keys, h_ids, h_requests, h_wants, h_minima, h_orphans, h_inputs,
-            h_models, h_formats, h_streams, h_prices, h_ratios);
+        SELECT t.granted, t.standings INTO granted, standings
+        FROM grant_holds(h_limited, h_owner, h_accounts, h_keys, h_ids, h_requests, h_wants, h_minima, h_orphans, h_inputs,
+            h_models, h_formats, h_streams, h_prices, h_ratios, h_groups, h_tokens, h_patient) AS t;
     END IF;
 END
 $$;
@@ -200,14 +353,14 @@ CREATE FUNCTION resolve_holds(
 DECLARE
     v_accounts bigint[];
     v_ids uuid[];
-    v_costs bigint[];
+    v_charges bigint[];
     v_usages text[];
     n int;
 BEGIN
     SELECT array_agg(account_id), array_agg(id), array_agg(CASE p_status WHEN 'orphaned' THEN orphan_charge ELSE 0 END),
         array_agg(CASE p_status WHEN 'orphaned'
             THEN jsonb_build_object('input_tokens', input_tokens, 'output_tokens', 0) ELSE '{}' END::text)
-    INTO v_accounts, v_ids, v_costs, v_usages
+    INTO v_accounts, v_ids, v_charges, v_usages
     FROM (
         SELECT * FROM holds
         WHERE owner = p_owner AND created_at < p_before AND NOT id = ANY (p_known)
@@ -219,7 +372,8 @@ BEGIN
     END IF;
     PERFORM 1 FROM account_balances WHERE account_id = ANY (v_accounts) ORDER BY account_id FOR NO KEY UPDATE;
     RETURN settle_holds(
-        false, v_accounts, v_ids, v_costs, array_fill(p_status, ARRAY[n]), array_fill(NULL::bigint, ARRAY[n]), v_usages,
+        false, true, v_accounts, v_ids, v_charges, array_fill(p_status, ARRAY[n]), array_fill(NULL::bigint, ARRAY[n]),
+        array_fill(NULL::bigint, ARRAY[n]), array_fill(NULL::bigint, ARRAY[n]), v_usages,
         array_fill(p_status = 'orphaned', ARRAY[n]), array_fill(NULL::int, ARRAY[n]), array_fill(NULL::int, ARRAY[n]),
         array_fill(0::smallint, ARRAY[n]), array_fill(p_error, ARRAY[n])
     );

@@ -200,6 +200,8 @@ def make_ask(customer: Customer, want: int, minimum: int | None = None, **fields
         "stream": False,
         "price_id": 1,
         "ratio_ppm": 1_000_000,
+        "group_ppm": 1_000_000,
+        "tokens": None,
         "reply": asyncio.get_running_loop().create_future(),
     }
     return Ask(**{**values, **fields})
@@ -219,7 +221,7 @@ async def hold_together(writer: LedgerWriter, asks: Sequence[Ask]) -> list[Hold 
 
 def settled(held: Hold, cost: int, **fields: Any) -> Settlement:
     """How a hold ends when it cost that much."""
-    return Settlement(held, Status.SETTLED, cost=cost, usage=Usage(input_tokens=3, output_tokens=4), **fields)
+    return Settlement(held, Status.SETTLED, charge=cost, usage=Usage(input_tokens=3, output_tokens=4), **fields)
 
 
 def released(held: Hold) -> Settlement:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    Numeric,
     Table,
     Text,
     false,
@@ -33,6 +34,15 @@ prices = Table(
     Index("ix_prices_model_id", "model", "id"),
 )
 
+# What a group's models cost, as a multiple of their prices; on top of the account's own ratio.
+model_groups = Table(
+    "model_groups",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("ratio", Numeric(12, 6), nullable=False),
+    CheckConstraint("ratio >= 0", name="ratio"),
+)
+
 models = Table(
     "models",
     METADATA,
@@ -42,6 +52,9 @@ models = Table(
     Column("context_window", Integer),
     Column("max_output_tokens", Integer),
     Column("price_id", BigInteger, ForeignKey("prices.id")),
+    # The entry of the default catalogue that the price was taken from; NULL: the operator's own price.
+    Column("price_ref", Text),
+    Column("model_group", Text, ForeignKey("model_groups.name"), index=True),
     Column("free", Boolean, nullable=False, server_default=false()),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     CheckConstraint("context_window > 0", name="context_window"),
@@ -79,4 +92,20 @@ channel_models = Table(
     # No foreign key to models: a channel may list a model before its price is set; it isn't served until then.
     Column("model", Text, primary_key=True, index=True),
     Column("upstream_model", Text, nullable=False),
+    # What clients pay when this channel answers, if not the model's own price.
+    Column("price_id", BigInteger, ForeignKey("prices.id")),
+    # What the operator pays the vendor, and the entry of the default catalogue that it was taken from.
+    Column("cost_id", BigInteger, ForeignKey("prices.id")),
+    Column("cost_ref", Text),
+)
+
+# One row: a newer default catalogue than the one that came with the release, fetched when an operator asked for it.
+default_prices = Table(
+    "default_prices",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("source", Text, nullable=False),
+    Column("body", JSONB, nullable=False),
+    Column("fetched_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("id = 1", name="one_row"),
 )

@@ -1,4 +1,4 @@
-"""Tables of money: counters, grants, holds, entries, and the leases of the processes that hold.
+"""Tables of money: counters, limits, grants, codes, holds, entries, and the leases of the processes that hold.
 
 For every account: granted = balance + held + charged, checked by the database on each write. Every table that grows
 carries `account_id` first in its key, and a transaction locks an account's counters before its keys'.
@@ -9,18 +9,20 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     Identity,
     Index,
     Integer,
+    LargeBinary,
     SmallInteger,
     Table,
     Text,
     UniqueConstraint,
     func,
 )
-from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from app.db.tables.base import METADATA
 
@@ -33,6 +35,8 @@ account_balances = Table(
     Column("balance", BigInteger, nullable=False, server_default="0"),
     Column("held", BigInteger, nullable=False, server_default="0"),
     Column("charged", BigInteger, nullable=False, server_default="0"),
+    # The highest threshold that what remains (balance + held) isn't below yet; NULL: none to watch for.
+    Column("alert_below", BigInteger),
     CheckConstraint("granted = balance + held + charged", name="conserved"),
     CheckConstraint("balance >= 0 AND held >= 0 AND charged >= 0", name="not_negative"),
     postgresql_with={"fillfactor": "20"},
@@ -95,6 +99,9 @@ holds = Table(
     Column("stream", Boolean, nullable=False),
     Column("price_id", BigInteger),
     Column("ratio_ppm", BigInteger, nullable=False),
+    Column("group_ppm", BigInteger, nullable=False),
+    # Tokens counted against a limit until it is known how many they were; NULL: made when no limit applied.
+    Column("tokens", Integer),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     CheckConstraint("amount >= orphan_charge AND orphan_charge >= 0", name="amount"),
     postgresql_with={"fillfactor": "80"},
@@ -119,7 +126,11 @@ entries = Table(
     Column("uncollected", BigInteger, nullable=False, server_default="0"),
     Column("usage", JSONB, nullable=False),
     Column("price_id", BigInteger),
+    # The account's ratio and the model group's, as they were: the charge is price times both.
     Column("ratio_ppm", BigInteger, nullable=False),
+    Column("group_ppm", BigInteger, nullable=False),
+    # What the vendor takes for it, as far as the operator has said; NULL: unknown.
+    Column("cost", BigInteger),
     Column("estimated", Boolean, nullable=False),
     Column("stream", Boolean, nullable=False),
     Column("latency_ms", Integer),
@@ -130,4 +141,62 @@ entries = Table(
     CheckConstraint("charged >= 0 AND uncollected >= 0", name="amounts"),
     Index("ix_entries_created_at", "created_at", postgresql_using="brin"),
     Index("ix_entries_account_id_key_id_id", "account_id", "key_id", "id"),
+    # Ids are in the order of time, so that a month of entries is a range of ids, and the key stays unique over all months.
+    postgresql_partition_by="RANGE (id)",
+)
+
+# What an account (key_id 0) or one of its keys may do in a stretch of time, and what it has done: one row holds both, so
+# that they are read and written under the account's lock. `requests` and `tokens` are 61 buckets of one second.
+limits = Table(
+    "limits",
+    METADATA,
+    Column("account_id", BigInteger, ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
+    Column("key_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("rpm", Integer),
+    Column("tpm", BigInteger),
+    Column("rpd", Integer),
+    Column("concurrency", Integer),
+    Column("budget", BigInteger),
+    Column("budget_period", Text),
+    Column("second", BigInteger, nullable=False, server_default="0"),
+    Column("requests", ARRAY(Integer), nullable=False, server_default="{}"),
+    Column("tokens", ARRAY(BigInteger), nullable=False, server_default="{}"),
+    Column("day", Date),
+    Column("day_requests", Integer, nullable=False, server_default="0"),
+    Column("period_start", DateTime(timezone=True)),
+    # What had been charged in all when the period began: what was spent in it is the rest.
+    Column("period_charged", BigInteger, nullable=False, server_default="0"),
+    CheckConstraint("rpm > 0 AND tpm > 0 AND rpd > 0 AND concurrency > 0 AND budget >= 0", name="positive"),
+    CheckConstraint("budget_period IN ('day', 'week', 'month')", name="budget_period"),
+    CheckConstraint("(budget IS NULL) = (budget_period IS NULL)", name="budget_has_period"),
+    postgresql_with={"fillfactor": "20"},
+)
+
+# Codes that holders turn into money. Only digests are kept; a code is redeemed at most once.
+code_batches = Table(
+    "code_batches",
+    METADATA,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("revoked_at", DateTime(timezone=True)),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("amount > 0 AND count > 0", name="positive"),
+)
+
+codes = Table(
+    "codes",
+    METADATA,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("batch_id", BigInteger, ForeignKey("code_batches.id"), nullable=False, index=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("hint", Text, nullable=False),
+    Column("account_id", BigInteger),
+    Column("key_id", BigInteger),
+    Column("grant_id", BigInteger),
+    Column("redeemed_at", DateTime(timezone=True)),
+    CheckConstraint("octet_length(digest) = 32", name="digest"),
+    CheckConstraint("(redeemed_at IS NULL) = (account_id IS NULL)", name="redeemed_by"),
 )
