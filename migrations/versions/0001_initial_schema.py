@@ -149,6 +149,14 @@ def upgrade() -> None:
     op.create_index("ix_entries_account_id_key_id_id", "entries", ["account_id", "key_id", "id"], unique=False)
     op.create_index("ix_entries_created_at", "entries", ["created_at"], unique=False, postgresql_using="brin")
     op.create_table(
+        "entry_totals",
+        sa.Column("account_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("key_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("entries", sa.BigInteger(), nullable=False),
+        sa.Column("charged", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "key_id", name=op.f("pk_entry_totals")),
+    )
+    op.create_table(
         "holds",
         sa.Column("account_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("id", sa.UUID(), nullable=False),

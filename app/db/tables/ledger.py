@@ -145,6 +145,16 @@ entries = Table(
     postgresql_partition_by="RANGE (id)",
 )
 
+# What the entries of months that were dropped came to, so that the counters can still be recomputed.
+entry_totals = Table(
+    "entry_totals",
+    METADATA,
+    Column("account_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("key_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("entries", BigInteger, nullable=False),
+    Column("charged", BigInteger, nullable=False),
+)
+
 # What an account (key_id 0) or one of its keys may do in a stretch of time, and what it has done: one row holds both, so
 # that they are read and written under the account's lock. `requests` and `tokens` are 61 buckets of one second.
 limits = Table(
