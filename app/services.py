@@ -14,6 +14,7 @@ from app.catalog.vault import Vault
 from app.db.engine import DATABASE_ERRORS, Database
 from app.db.news import News
 from app.ledger.sweep import end_lease, renew_lease
+from app.ledger.waiting import WaitingRoom
 from app.ledger.writer import LedgerWriter
 from app.logs import get_log
 from app.providers import discover
@@ -46,6 +47,7 @@ class Services:
         self.news = News(self.database, self._on_news, self._on_gap)
         self.principals.trust(self.news)
         self.ledger = LedgerWriter(self.database, self.instance)
+        self.waiting_room = WaitingRoom(self.ledger, settings.hold_patience)
         self.cashier = Cashier(self.ledger)
         self.watch = Watch(hangup_drain=settings.hangup_drain if settings.on_hangup == "drain" else None)
         self.observer = Observer(self.registry, self.watch, self.ledger)
@@ -70,6 +72,7 @@ class Services:
             await renew_lease(self.database.engine, self.instance, self.settings.lease / 2)
             stack.push_async_callback(self.ledger.close)
             stack.push_async_callback(self._flush)
+            stack.push_async_callback(self.waiting_room.close)
             await self.news.start()
             stack.push_async_callback(self.news.stop)
             await self.catalog.start()
@@ -85,7 +88,7 @@ class Services:
                 self.settings,
                 self.principals,
                 self.catalog,
-                self.ledger,
+                self.waiting_room,
                 self.cashier,
                 self._upstreams,
                 self.watch,

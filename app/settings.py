@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     hangup_drain: float = Field(30.0, gt=0, description="Bound on reading on after a hang-up")
     drain: float = Field(30.0, ge=0, description="Bound on finishing open requests at SIGTERM")
     lease: float = Field(30.0, ge=1, description="After a process dies, its holds are resolved within this time")
+    hold_patience: float = Field(
+        30.0, ge=0, description="How long a request waits for quota that is there, but held by other requests"
+    )
     default_max_output_tokens: int = Field(
         8192, ge=1, description="Output held for, where neither the request nor the model names a cap"
     )

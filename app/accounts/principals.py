@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.accounts.secrets import digest_of
 from app.db.engine import DATABASE_ERRORS
 from app.db.news import News
 from app.db.tables.accounts import accounts, keys
+from app.db.tables.ledger import limits
 from app.errors import unavailable
 
 MAX_CACHED = 100_000
@@ -24,9 +25,19 @@ UNKNOWN_TTL = 5.0
 """Seconds that an unknown digest is remembered: a client that hammers a wrong key costs one query in five seconds."""
 
 
+_LIMITED = exists().where(
+    limits.c.account_id == keys.c.account_id,
+    or_(limits.c.key_id == 0, limits.c.key_id == keys.c.id),
+    func.num_nonnulls(*(limits.c[name] for name in ("rpm", "tpm", "rpd", "concurrency", "budget"))) > 0,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A key and its account, as far as a request needs them. `models` and `networks` None mean all."""
+    """A key and its account, as far as a request needs them. `models` and `networks` None mean all.
+
+    `limited`: the key or its account has limits, so that a hold must be counted against them.
+    """
 
     key_id: int
     account_id: int
@@ -35,6 +46,7 @@ class Principal:
     models: frozenset[str] | None
     networks: tuple[IPv4Network | IPv6Network, ...] | None
     ratio_ppm: int
+    limited: bool = False
 
     def is_live(self, now: float) -> bool:
         """Enabled and not expired at `now` (Unix seconds)."""
@@ -131,7 +143,7 @@ class Principals:
 
     async def _query(self, digest: bytes) -> Principal | None:
         query = (
-            select(keys, accounts.c.enabled.label("account_enabled"), accounts.c.price_ratio)
+            select(keys, accounts.c.enabled.label("account_enabled"), accounts.c.price_ratio, _LIMITED.label("limited"))
             .join(accounts, accounts.c.id == keys.c.account_id)
             .where(keys.c.digest == digest, keys.c.deleted_at.is_(None), accounts.c.deleted_at.is_(None))
         )
@@ -149,4 +161,5 @@ def _principal(row: Any) -> Principal:
         models=None if row["models"] is None else frozenset(row["models"]),
         networks=None if row["ips"] is None else tuple(row["ips"]),
         ratio_ppm=int(row["price_ratio"] * 1_000_000),
+        limited=row["limited"],
     )

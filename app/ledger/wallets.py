@@ -60,7 +60,7 @@ async def open_key(connection: AsyncConnection, account_id: int, key_id: int, qu
 
 async def set_quota(connection: AsyncConnection, account_id: int, key_id: int, quota: int | None) -> None:
     """Changes what a key may spend in all. What it holds and was charged is never touched, only what is left."""
-    await _lock(connection, account_id)
+    await lock_account(connection, account_id)
     counters = key_balances.c
     await connection.execute(
         update(key_balances)
@@ -82,7 +82,7 @@ async def add_grant(
     The same idempotency key counts once and returns the first grant. Raises GatewayError: 409 when that grant had another
     amount, 400 when a correction exceeds the balance or a total leaves the range.
     """
-    wallet = await _lock(connection, account_id)
+    wallet = await lock_account(connection, account_id)
     if idempotency_key is not None:
         earlier = await _find_grant(connection, account_id, idempotency_key)
         if earlier is not None:
@@ -136,7 +136,8 @@ async def key_wallets(connection: AsyncConnection, key_ids: Collection[int]) -> 
     return {row["key_id"]: _wallet(row) for row in rows.mappings()}
 
 
-async def _lock(connection: AsyncConnection, account_id: int) -> Wallet:
+async def lock_account(connection: AsyncConnection, account_id: int) -> Wallet:
+    """Its counters, which nobody else moves until the transaction ends. Raises GatewayError 404."""
     query = select(account_balances).where(account_balances.c.account_id == account_id).with_for_update(key_share=True)
     row = (await connection.execute(query)).mappings().one_or_none()
     if row is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from uuid import UUID
 
 from app.accounts.principals import Principal
 from app.core.ids import new_id
@@ -13,10 +12,15 @@ from app.core.usage import Usage
 from app.errors import GatewayError, Kind, unauthenticated
 from app.formats.base import Request
 from app.ledger.records import Ask, Hold, Refusal
-from app.ledger.writer import LedgerWriter
+from app.ledger.waiting import WaitingRoom
+from app.relay.exchange import Exchange, Interrupt
+from app.relay.limits import limit_error, limit_headers, read_standing
 from app.relay.plan import Plan
 
-LEAST_OUTPUT = 64
+LEDGER_PATIENCE = 5.0
+"""Seconds that a request waits for its key and its hold before it is told that the gateway has no database."""
+
+LEAST_OUTPUT = 16
 """Output tokens, per choice, below which an answer is of no use: a balance that can't cover them is exhausted."""
 
 
@@ -30,49 +34,60 @@ class Admission:
 
 
 async def admit(
-    ledger: LedgerWriter,
+    waiting_room: WaitingRoom,
     principal: Principal,
     plan: Plan,
     request: Request,
+    exchange: Exchange,
     *,
-    request_id: UUID,
     format: str,
     default_cap: int,
 ) -> Admission:
-    """Holds the price of the input estimate plus the output cap.
+    """Holds the price of the input estimate plus the output cap, and counts the request against its limits.
 
-    Near exhaustion it holds what is left, and the cap sent upstream is lowered to what that pays for. Raises GatewayError:
-    429 `insufficient_quota`, 503 while the ledger is away.
+    Waits for money that only other requests hold. Near exhaustion it holds what is left, and the cap sent upstream is
+    lowered to what that pays for; `x-relaygate-output-cap` says so. Raises GatewayError: 429 `insufficient_quota`,
+    `balance_held`, `rate_limit_exceeded`, `budget_exceeded`; 503 while the ledger is away.
     """
     price, ratio = plan.price, principal.ratio_ppm
     input_tokens = bound_of_request(request.body)
     cap = _output_cap(request, plan, default_cap)
+    fair_input = input_tokens * 3 // 4  # where the bound is cautious: text has four bytes a token rather than three
     ask = Ask(
         account_id=principal.account_id,
         key_id=principal.key_id,
         id=new_id(),
-        request_id=request_id,
+        request_id=exchange.id,
         want=price.worst_cost(input_tokens, cap * request.choices, ratio),
         minimum=price.worst_cost(input_tokens, min(cap, LEAST_OUTPUT) * request.choices, ratio),
-        # Fair, where the bound is cautious: text has four bytes a token rather than three.
-        orphan_charge=price.cost(Usage(input_tokens=input_tokens * 3 // 4), ratio),
-        input_tokens=input_tokens * 3 // 4,
+        orphan_charge=price.cost(Usage(input_tokens=fair_input), ratio),
+        input_tokens=fair_input,
         model=plan.model.name,
         format=format,
         stream=request.stream,
         price_id=plan.model.price_id,
         ratio_ppm=ratio,
         group_ppm=1_000_000,
-        tokens=None,
+        # As OpenAI counts: the input, and the output that the request itself names.
+        tokens=fair_input + (request.output_cap or 0) * request.choices if principal.limited else None,
         reply=asyncio.get_running_loop().create_future(),
     )
-    hold = await ledger.hold(ask)
+    hold = await waiting_room.hold(
+        ask, lambda patience: exchange.allow(patience + LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
+    )
+    if ask.tokens is not None:
+        standing = read_standing(ask.standing)
+        exchange.extra_headers += limit_headers(standing)
+        if hold is Refusal.LIMITED:
+            raise limit_error(standing)
     if isinstance(hold, Refusal):
         raise _refused(hold)
     if hold.amount >= ask.want:
         return Admission(hold, None, ratio)
     affordable = price.affordable_output(hold.amount, input_tokens, ratio) // request.choices
-    return Admission(hold, max(1, min(cap, affordable)), ratio)
+    output_cap = max(1, min(cap, affordable))
+    exchange.extra_headers.append((b"x-relaygate-output-cap", b"%d" % output_cap))
+    return Admission(hold, output_cap, ratio)
 
 
 def _output_cap(request: Request, plan: Plan, default_cap: int) -> int:
@@ -85,6 +100,9 @@ def _output_cap(request: Request, plan: Plan, default_cap: int) -> int:
 def _refused(refusal: Refusal) -> GatewayError:
     if refusal is Refusal.UNKNOWN:  # revoked between the check and the hold
         return unauthenticated("Incorrect API key provided.")
+    if refusal is Refusal.HELD:
+        message = "Requests under way hold what is left of your quota. Try again when some of them are done."
+        return GatewayError(Kind.RATE_LIMIT, "balance_held", message, retry_after=1.0)
     whose = "This API key" if refusal is Refusal.KEY_SHORT else "Your account"
     return GatewayError(
         Kind.QUOTA, "insufficient_quota", f"{whose} has too little quota left for this request. Top up to go on."

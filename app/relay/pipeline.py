@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from app.accounts.principals import Principals
 from app.catalog.catalog import Catalog
 from app.errors import Blame, GatewayError, Kind, UpstreamError
 from app.formats.base import Format
-from app.ledger.writer import LedgerWriter
+from app.ledger.waiting import WaitingRoom
 from app.logs import get_log
-from app.relay.admit import admit
+from app.relay.admit import LEDGER_PATIENCE, admit
 from app.relay.answer import relay_answer
 from app.relay.attempt import Upstreams, interrupted, redact
 from app.relay.authenticate import authenticate
@@ -23,9 +24,6 @@ from app.relay.stream import relay_stream
 from app.relay.watch import Watch
 from app.settings import Settings
 
-LEDGER_PATIENCE = 5.0
-"""Seconds that a request waits for its key and its hold before it is told that the gateway has no database."""
-
 log = get_log("relaygate.relay")
 
 
@@ -37,7 +35,7 @@ class Relay:
         settings: Settings,
         principals: Principals,
         catalog: Catalog,
-        ledger: LedgerWriter,
+        waiting_room: WaitingRoom,
         cashier: Cashier,
         upstreams: Upstreams,
         watch: Watch,
@@ -47,7 +45,7 @@ class Relay:
         self.watch = watch
         self._settings = settings
         self._catalog = catalog
-        self._ledger = ledger
+        self._waiting_room = waiting_room
         self._cashier = cashier
         self._upstreams = upstreams
         self._observer = observer
@@ -96,16 +94,14 @@ class Relay:
         plan = make_plan(snapshot, principal, request, format.name)
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
         admission = await admit(
-            self._ledger,
+            self._waiting_room,
             principal,
             plan,
             request,
-            request_id=exchange.id,
+            exchange,
             format=format.name,
             default_cap=settings.default_max_output_tokens,
         )
-        if admission.output_cap is not None:
-            exchange.extra_headers.append((b"x-relaygate-output-cap", b"%d" % admission.output_cap))
         return Bill(format, request, plan, admission)
 
     async def _deliver(self, exchange: Exchange, bill: Bill) -> None:
@@ -153,7 +149,7 @@ async def send_error(exchange: Exchange, format: Format, error: GatewayError) ->
     if error.kind is Kind.QUOTA:
         headers.append((b"x-should-retry", b"false"))  # a 429 that no waiting cures; OpenAI's SDKs obey this header
     elif error.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
     elif error.kind is Kind.RATE_LIMIT:
         headers.append((b"retry-after", b"1"))
     await exchange.answer(error.status, format.write_error(error), headers)

@@ -177,7 +177,7 @@ BEGIN
         v_room := GREATEST(0, LEAST(a.balance, k.balance, v_account_budget - a.held, v_key_budget - k.held));
         v_funds := LEAST(a.balance + a.held, k.balance + k.held, v_account_budget, v_key_budget);
         v_why := NULL;
-        IF LEAST(a.balance + a.held, k.balance + k.held) < ask.minimum THEN
+        IF GREATEST(0, LEAST(a.balance + a.held, k.balance + k.held)) < ask.minimum THEN
             p_granted[ask.i] := CASE WHEN a.balance + a.held < ask.minimum THEN -1 ELSE -2 END;
             CONTINUE;
         END IF;

@@ -15,6 +15,8 @@ from tests.api.conftest import Chat, await_status
 from tests.api.scan import assert_refused
 from tests.gateway import Customer, Gateway, Operator
 
+NO_LIMITS = {"rpm": None, "tpm": None, "rpd": None, "concurrency": None, "budget": None}
+
 
 def _create(admin: httpx2.Client, account_id: int, **fields: Any) -> dict[str, Any]:
     response = admin.post("/keys", json={"account_id": account_id, "name": "test", **fields})
@@ -45,6 +47,7 @@ def test_a_key_is_shown_once(admin: httpx2.Client, account_id: int) -> None:
         "expires_at": "2090-01-31T10:00:00Z",
         "models": ["a", "org/b"],
         "ips": ["10.0.0.0/8", "203.0.113.7/32", "2001:db8::1/128", "2001:db8::/32"],
+        **NO_LIMITS,
         "quota": "2.5",
         "balance": "2.5",
         "held": "0",
@@ -103,11 +106,15 @@ def test_no_list_and_an_empty_list_restrict_nothing(admin: httpx2.Client, accoun
         ("ips", ["10.0.0.1\x00"], "ips.0"),
         ("enabled", "true", "enabled"),
         ("enabled", None, "enabled"),
-        ("rpm", 10, "rpm"),
-        ("tpm", 10, "tpm"),
-        ("rpd", 10, "rpd"),
-        ("concurrency", 10, "concurrency"),
-        ("budget", {"amount": "1", "period": "day"}, "budget"),
+        ("rpm", 0, "rpm"),
+        ("tpm", "10", "tpm"),
+        ("rpd", -1, "rpd"),
+        ("concurrency", 2**31, "concurrency"),
+        ("budget", "10", "budget"),
+        ("budget", {"amount": "1"}, "budget.period"),
+        ("budget", {"amount": "-1", "period": "day"}, "budget.amount"),
+        ("budget", {"amount": "1", "period": "year"}, "budget.period"),
+        ("budget_period", "day", "budget_period"),
         ("digest", "x", "digest"),
         ("balance", "100", "balance"),
     ],
@@ -249,3 +256,20 @@ def test_edits_under_load_lose_no_nano_dollar(admin: httpx2.Client, operator: Op
     found = admin.get(key).json()
     assert (Decimal(found["charged"]), Decimal(found["balance"])) == (spent, 5 + edits - spent)
     assert admin.get("/audit").json()["ok"]
+
+
+def test_limits_are_set_changed_and_taken_away(admin: httpx2.Client, account_id: int) -> None:
+    key = _create(admin, account_id, rpm=60, tpm=10_000, budget={"amount": "2.5", "period": "month"})
+    path = f"/keys/{key['id']}"
+    assert (key["rpm"], key["tpm"], key["rpd"], key["concurrency"]) == (60, 10_000, None, None)
+    assert (key["budget"]["amount"], key["budget"]["period"], key["budget"]["spent"]) == ("2.5", "month", "0")
+    assert key["budget"]["period_start"].endswith("-01T00:00:00Z")
+    changed = admin.patch(path, json={"rpm": None, "concurrency": 4, "budget": {"amount": 3, "period": "day"}}).json()
+    assert (changed["rpm"], changed["tpm"], changed["concurrency"]) == (None, 10_000, 4)
+    assert (changed["budget"]["amount"], changed["budget"]["period"]) == ("3", "day")
+    assert (
+        admin.patch(path, json={"budget": None, "tpm": None, "concurrency": None}).json().items() >= NO_LIMITS.items()
+    )
+    assert admin.get(path).json().items() >= NO_LIMITS.items()
+    listed = admin.get("/keys", params={"account_id": account_id}).json()["data"]
+    assert next(row for row in listed if row["id"] == key["id"]).items() >= NO_LIMITS.items()

@@ -202,6 +202,7 @@ def make_ask(customer: Customer, want: int, minimum: int | None = None, **fields
         "ratio_ppm": 1_000_000,
         "group_ppm": 1_000_000,
         "tokens": None,
+        "patient": False,
         "reply": asyncio.get_running_loop().create_future(),
     }
     return Ask(**{**values, **fields})

@@ -194,8 +194,10 @@ async def test_a_hold_that_is_open_although_it_has_an_entry(own_bank: Bank) -> N
     copy = "INSERT INTO holds SELECT * FROM copied"
     connection_wide = (
         "DO $$ BEGIN CREATE TEMP TABLE copied ON COMMIT DROP AS SELECT * FROM holds WHERE amount = 0;"
-        f" PERFORM settle_holds(false, ARRAY[{customer.account_id}::bigint], ARRAY['{held.id}'::uuid], ARRAY[0::bigint],"
-        " ARRAY['settled'], ARRAY[NULL::bigint], ARRAY['{}'], ARRAY[false], ARRAY[NULL::int], ARRAY[NULL::int],"
+        f" PERFORM settle_holds(false, false, ARRAY[{customer.account_id}::bigint], ARRAY['{held.id}'::uuid],"
+        " ARRAY[0::bigint],"
+        " ARRAY['settled'], ARRAY[NULL::bigint], ARRAY[NULL::bigint], ARRAY[NULL::bigint], ARRAY['{}'],"
+        " ARRAY[false], ARRAY[NULL::int], ARRAY[NULL::int],"
         f" ARRAY[1::smallint], ARRAY[NULL::text]); {copy}; END $$"
     )
     await own_bank.fetch(connection_wide)
@@ -208,7 +210,7 @@ async def test_books_that_are_wrong_beyond_all_measure(own_bank: Bank) -> None:
     customer = await busy_customer(own_bank)
     insert = (
         "INSERT INTO holds (account_id, id, key_id, request_id, owner, amount, orphan_charge, input_tokens, model,"
-        " format, stream, ratio_ppm) VALUES ($1, $2, $3, $2, $2, $4, 0, 0, 'm', 'f', false, 1)"
+        " format, stream, ratio_ppm, group_ppm) VALUES ($1, $2, $3, $2, $2, $4, 0, 0, 'm', 'f', false, 1, 1)"
     )
     for _ in range(3):
         await own_bank.fetch(insert, customer.account_id, new_id(), customer.key_id, 2**62)

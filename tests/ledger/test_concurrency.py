@@ -20,7 +20,7 @@ async def test_a_hot_key_with_money_for_a_hundred_of_a_thousand(bank: Bank) -> N
         *(writer.hold(make_ask(customer, 7)) for _ in range(500) for writer in (first, second))
     )
     granted = [reply for reply in replies if isinstance(reply, Hold)]
-    assert {reply for reply in replies if not isinstance(reply, Hold)} == {Refusal.ACCOUNT_SHORT}
+    assert {reply for reply in replies if not isinstance(reply, Hold)} == {Refusal.HELD}
     assert len(granted) == 100
     assert counters(await bank.account(customer)) == (706, 6, 700, 0)
     assert first.open | second.open == {held.id for held in granted}
@@ -32,7 +32,7 @@ async def test_a_hot_key_that_is_bounded_by_its_quota(bank: Bank) -> None:
     replies = await asyncio.gather(*(writer.hold(make_ask(customer, 7)) for _ in range(200) for writer in writers))
     assert Counter(type(reply) if isinstance(reply, Hold) else reply for reply in replies) == {
         Hold: 100,
-        Refusal.KEY_SHORT: 300,
+        Refusal.HELD: 300,
     }
     assert counters(await bank.key_wallet(customer)) == (705, 5, 700, 0)
 

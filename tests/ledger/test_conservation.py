@@ -56,6 +56,10 @@ class Pocket:
     def room(self) -> int:
         return 2**63 if self.balance is None else self.balance
 
+    def funds(self) -> int:
+        """What there will be when everything that is held has come back."""
+        return max(0, self.room() + self.held)
+
     def move(self, balance: int, held: int, charged: int) -> None:
         self.held += held
         self.charged += charged
@@ -113,8 +117,12 @@ class Books(RuleBasedStateMachine):
         room = max(0, min(self.accounts[customer.account_id].room(), self.keys[customer.key_id].room()))
         reply = self.stage.run(self._hold(writer, customer, want, minimum, orphan))
         if room < minimum:
-            short = self.accounts[customer.account_id].room() < minimum
-            assert reply is (Refusal.ACCOUNT_SHORT if short else Refusal.KEY_SHORT)
+            if self.accounts[customer.account_id].funds() < minimum:
+                assert reply is Refusal.ACCOUNT_SHORT
+            elif self.keys[customer.key_id].funds() < minimum:
+                assert reply is Refusal.KEY_SHORT
+            else:
+                assert reply is Refusal.HELD
         else:
             assert isinstance(reply, Hold)
             assert reply.amount == min(want, room)

@@ -7,7 +7,7 @@ import pytest
 from app.ledger.records import Hold, Refusal
 from tests.ledger.bank import Bank, amounts, counters, hold, hold_together, make_ask, released, settle
 
-ACCOUNT_SHORT, KEY_SHORT, UNKNOWN = Refusal.ACCOUNT_SHORT, Refusal.KEY_SHORT, Refusal.UNKNOWN
+ACCOUNT_SHORT, KEY_SHORT, UNKNOWN, HELD = Refusal.ACCOUNT_SHORT, Refusal.KEY_SHORT, Refusal.UNKNOWN, Refusal.HELD
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,41 @@ async def test_a_refused_large_ask_leaves_room_for_later_small_ones(bank: Bank) 
     """Granting while the running total fits would refuse the third one too."""
     customer = await bank.customer(100)
     asks = [make_ask(customer, want) for want in (40, 500, 30, 31, 30)]
-    assert amounts(await hold_together(bank.writer(lanes=1), asks)) == [40, ACCOUNT_SHORT, 30, ACCOUNT_SHORT, 30]
+    assert amounts(await hold_together(bank.writer(lanes=1), asks)) == [40, ACCOUNT_SHORT, 30, HELD, 30]
     assert counters(await bank.account(customer)) == (100, 0, 100, 0)
 
 
 async def test_arrival_order_decides_who_gets_the_last_money(bank: Bank) -> None:
     customer = await bank.customer(100)
-    asks = [make_ask(customer, 60, 10), make_ask(customer, 60, 10), make_ask(customer, 60, 10), make_ask(customer, 0)]
-    assert amounts(await hold_together(bank.writer(lanes=1), asks)) == [60, 40, ACCOUNT_SHORT, 0]
+    asks = [make_ask(customer, 60, 60), make_ask(customer, 60, 60), make_ask(customer, 40, 40), make_ask(customer, 0)]
+    assert amounts(await hold_together(bank.writer(lanes=1), asks)) == [60, HELD, 40, 0]
+
+
+async def test_the_last_money_is_shared_by_those_who_ask_together(bank: Bank) -> None:
+    """A fourth of what is left for each, while four or more are left of the batch; a lone one gets it all."""
+    customer = await bank.customer(100)
+    asks = [make_ask(customer, 1000, 10) for _ in range(6)]
+    assert amounts(await hold_together(bank.writer(lanes=1), asks)) == [25, 18, 14, 14, 14, 15]
+
+
+@pytest.mark.parametrize(
+    ("balance", "taken", "want", "patient", "given"),
+    [
+        (100, 60, 40, True, 40),
+        (100, 60, 50, True, HELD),  # 50 will be there when the others are done
+        (100, 60, 50, False, 40),
+        (100, 60, 101, True, 40),  # there will never be so much: what is left, now
+        (100, 95, 101, True, HELD),  # below the minimum of 10
+        (100, 95, 101, False, HELD),
+    ],
+)
+async def test_patience_for_what_others_hold(
+    bank: Bank, balance: int, taken: int, want: int, patient: bool, given: int | Refusal
+) -> None:
+    customer = await bank.customer(balance)
+    writer = bank.writer()
+    await hold(writer, customer, taken)
+    assert amounts(await hold_together(writer, [make_ask(customer, want, 10, patient=patient)])) == [given]
 
 
 @pytest.mark.parametrize("count", [2, 256, 300])
@@ -64,7 +91,7 @@ async def test_funds_for_k_grant_exactly_k(bank: Bank, count: int) -> None:
     for funded in (0, 1, count // 2, count - 1, count):
         customer = await bank.customer(funded * 7 + 6)
         replies = await hold_together(bank.writer(lanes=1), [make_ask(customer, 7) for _ in range(count)])
-        assert amounts(replies) == [7] * funded + [ACCOUNT_SHORT] * (count - funded)
+        assert amounts(replies) == [7] * funded + [HELD if funded else ACCOUNT_SHORT] * (count - funded)
         assert len(await bank.holds(customer)) == funded
         await bank.close_writers()
 
@@ -83,7 +110,7 @@ async def test_one_empty_key_takes_nothing_from_the_others_of_its_batch(bank: Ba
         make_ask(capped, 8, 2),
     ]
     replies = await hold_together(bank.writer(lanes=1), asks)
-    assert amounts(replies) == [ACCOUNT_SHORT, 600, 8, KEY_SHORT, 900, 400, 0, 2]
+    assert amounts(replies) == [ACCOUNT_SHORT, 600, 8, HELD, 900, 400, 0, 2]
     assert counters(await bank.account(rich)) == (1000, 0, 1000, 0)
     assert counters(await bank.key_wallet(capped)) == (10, 0, 10, 0)
     assert counters(await bank.key_wallet(sibling)) == (None, None, 900, 0)
@@ -110,7 +137,7 @@ async def test_a_key_below_zero_holds_nothing_until_its_quota_is_raised(bank: Ba
     writer = bank.writer()
     held = await hold(writer, customer, 300)
     await bank.set_quota(customer, 100)
-    assert amounts(await hold_together(writer, [make_ask(customer, 1), make_ask(customer, 50, 0)])) == [KEY_SHORT, 0]
+    assert amounts(await hold_together(writer, [make_ask(customer, 1), make_ask(customer, 50, 0)])) == [HELD, 0]
     await settle(writer, released(held))
     assert counters(await bank.key_wallet(customer)) == (100, 100, 0, 0)
     assert (await hold(writer, customer, 100)).amount == 100

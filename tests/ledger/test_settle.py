@@ -15,7 +15,7 @@ from tests.ledger.bank import Bank, counters, hold, hold_together, make_ask, rel
 async def test_a_hold_moves_money_aside_and_its_settlement_charges_what_was_used(bank: Bank) -> None:
     customer = await bank.customer(1000, quota=500)
     writer = bank.writer()
-    ask = make_ask(customer, 300, model="gpt", stream=True, price_id=7, ratio_ppm=1_500_000)
+    ask = make_ask(customer, 300, model="gpt", stream=True, price_id=7, ratio_ppm=1_500_000, group_ppm=800_000)
     held = await writer.hold(ask)
     assert held == Hold(ask.id, customer.account_id, 300)
     assert await bank.holds(customer) == {ask.id: 300}
@@ -25,7 +25,7 @@ async def test_a_hold_moves_money_aside_and_its_settlement_charges_what_was_used
 
     usage = Usage(input_tokens=3, output_tokens=4, cache_read_tokens=2)
     ended = Settlement(
-        held, Status.SETTLED, 120, 9, usage, True, latency_ms=50, first_byte_ms=20, attempts=2, error="cut"
+        held, Status.SETTLED, 120, 80, 8, 9, usage, True, latency_ms=50, first_byte_ms=20, attempts=2, error="cut"
     )
     await settle(writer, ended)
     assert await bank.holds(customer) == {}
@@ -48,8 +48,10 @@ async def test_a_hold_moves_money_aside_and_its_settlement_charges_what_was_used
         "charged": 120,
         "uncollected": 0,
         "usage": '{"input_tokens": 3, "output_tokens": 4, "cache_read_tokens": 2}',
-        "price_id": 7,
+        "price_id": 8,
         "ratio_ppm": 1_500_000,
+        "group_ppm": 800_000,
+        "cost": 80,
         "estimated": True,
         "stream": True,
         "latency_ms": 50,

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.accounts import store
 from app.accounts.store import Key
 from app.api.admin.guard import NOT_FOUND, admin_router
+from app.api.admin.limits import LIMITS_EXAMPLE, LimitBody, LimitChanges, LimitFields, take_limits, write_limits
 from app.api.admin.paging import Page, PageQuery, page_of, read_id_cursor
 from app.api.admin.shapes import (
     MAX_ITEMS,
@@ -24,7 +25,6 @@ from app.api.admin.shapes import (
     Name,
     PathId,
     QueryId,
-    Shape,
     absent,
     refuse,
 )
@@ -32,6 +32,7 @@ from app.api.context import ConnectionDep
 from app.core.money import write_amount
 from app.ledger import wallets
 from app.ledger.issue import issue_key
+from app.ledger.limits import NONE, Limits, key_limits, set_limits
 from app.ledger.wallets import Wallet
 
 router = admin_router("/keys", "keys")
@@ -66,7 +67,7 @@ Quota = Annotated[
 Expiry = Annotated[Moment | None, Field(description="RFC 3339 with an offset; null: never")]
 
 
-class NewKey(Shape):
+class NewKey(LimitFields):
     """A key of an account."""
 
     account_id: Id
@@ -87,13 +88,15 @@ class NewKey(Shape):
                     "expires_at": "2030-12-31T23:59:59Z",
                     "models": ["demo"],
                     "ips": ["10.0.0.0/8"],
+                    "rpm": 60,
+                    "budget": {"amount": "25", "period": "month"},
                 }
             ]
         }
     )
 
 
-class KeyChanges(Shape):
+class KeyChanges(LimitChanges):
     """What is given is changed. `quota: null` makes the key unlimited, `expires_at: null` everlasting."""
 
     name: Name = absent()
@@ -115,6 +118,7 @@ KEY_EXAMPLE: dict[str, Any] = {
     "expires_at": "2030-12-31T23:59:59Z",
     "models": ["demo"],
     "ips": ["10.0.0.0/8"],
+    **LIMITS_EXAMPLE,
     "quota": "2.5",
     "balance": "2.25",
     "held": "0",
@@ -123,7 +127,7 @@ KEY_EXAMPLE: dict[str, Any] = {
 }
 
 
-class KeyBody(Shape):
+class KeyBody(LimitBody):
     """A key without the key: that is shown once, when it is made or rotated. quota = balance + held + charged."""
 
     id: int
@@ -163,7 +167,10 @@ class KeyQuery(PageQuery):
 async def create_key(body: NewKey, connection: ConnectionDep) -> IssuedKey:
     """The answer holds the key itself, this once: only its digest is kept."""
     values = _columns(body.model_dump(exclude={"quota"}))
+    limits = take_limits(values)
     key, secret = await issue_key(connection, values, body.quota)
+    if any(value is not None for value in limits.values()):
+        await set_limits(connection, key.account_id, limits, key_id=key.id)
     return await _issued(connection, key, secret)
 
 
@@ -173,7 +180,13 @@ async def list_keys(query: Annotated[KeyQuery, Query()], connection: ConnectionD
     after = read_id_cursor(query.cursor) or 0
     found = await store.list_keys(connection, account_id=query.account_id, after=after, limit=query.limit + 1)
     money = await wallets.key_wallets(connection, [key.id for key in found])
-    return page_of(found, query.limit, lambda key: KeyBody(**_write(key, money[key.id])), lambda key: key.id)
+    limits = await key_limits(connection, [(key.account_id, key.id) for key in found])
+    return page_of(
+        found,
+        query.limit,
+        lambda key: KeyBody(**_write(key, money[key.id], limits.get(key.id, NONE))),
+        lambda key: key.id,
+    )
 
 
 @router.get("/{key_id}", summary="Get a key", responses=NOT_FOUND)
@@ -192,6 +205,7 @@ async def change_key(key_id: PathId, body: KeyChanges, connection: ConnectionDep
     changes = body.model_dump(exclude_unset=True)
     if "quota" in changes:
         await wallets.set_quota(connection, key.account_id, key.id, changes.pop("quota"))
+    await set_limits(connection, key.account_id, take_limits(changes), key_id=key.id)
     return await _with_money(connection, await store.update_key(connection, key_id, _columns(changes)))
 
 
@@ -214,14 +228,20 @@ def _columns(values: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _with_money(connection: AsyncConnection, key: Key) -> KeyBody:
-    return KeyBody(**_write(key, (await wallets.key_wallets(connection, [key.id]))[key.id]))
+    return KeyBody(**await _described(connection, key))
 
 
 async def _issued(connection: AsyncConnection, key: Key, secret: str) -> IssuedKey:
-    return IssuedKey(key=secret, **_write(key, (await wallets.key_wallets(connection, [key.id]))[key.id]))
+    return IssuedKey(key=secret, **await _described(connection, key))
 
 
-def _write(key: Key, wallet: Wallet) -> dict[str, Any]:
+async def _described(connection: AsyncConnection, key: Key) -> dict[str, Any]:
+    money = await wallets.key_wallets(connection, [key.id])
+    limits = await key_limits(connection, [(key.account_id, key.id)])
+    return _write(key, money[key.id], limits.get(key.id, NONE))
+
+
+def _write(key: Key, wallet: Wallet, limits: Limits) -> dict[str, Any]:
     return {
         "id": key.id,
         "account_id": key.account_id,
@@ -231,6 +251,7 @@ def _write(key: Key, wallet: Wallet) -> dict[str, Any]:
         "expires_at": key.expires_at,
         "models": key.models,
         "ips": key.ips,
+        **write_limits(limits),
         "quota": None if wallet.granted is None else write_amount(wallet.granted),
         "balance": None if wallet.balance is None else write_amount(wallet.balance),
         "held": write_amount(wallet.held),
