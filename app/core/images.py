@@ -99,6 +99,7 @@ def _decode(text: bytes) -> bytes:
     if b"\\" in text:
         for escape, plain in _ESCAPES:
             text = text.replace(escape, plain)
+        text = text.partition(b"\\")[0]  # a cut prefix may end with half an escape
     text = text.translate(None, b"\r\n")
     try:
         return binascii.a2b_base64(text[: len(text) // 4 * 4], strict_mode=True)

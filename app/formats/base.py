@@ -36,6 +36,14 @@ class Reply:
     error: UpstreamError | None
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a request feeds a model, for an estimate: its text, and the tokens of its images by the contract's formula."""
+
+    text: str
+    image_tokens: int
+
+
 class Tap(Protocol):
     """Follows a stream as it passes: says what to forward, and what was seen.
 
@@ -78,8 +86,8 @@ class Format(Protocol):
     def reply_text(self, body: bytes) -> str:
         """The text of a complete answer, for an estimate."""
 
-    def request_text(self, body: bytes) -> tuple[str, int]:
-        """The text of a request, and how many images it holds, for an estimate."""
+    def read_prompt(self, body: bytes) -> Prompt:
+        """What a request feeds a model. Nothing is fetched: an image by address counts as the dearest of its detail."""
 
     def read_error(self, status: int, body: bytes) -> UpstreamError:
         """An upstream's refusal in its own words."""

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from app.catalog.snapshot import Channel
-from app.core.tokens import IMAGE_TOKENS_HIGH, count_text
+from app.core.tokens import count_text
 from app.core.usage import Usage
 from app.formats.base import Format, Request, Tap
 from app.ledger.records import Settlement, Status
@@ -90,10 +90,14 @@ class Cashier:
 
 
 def _estimate_usage(bill: Bill) -> Usage:
-    """Tokens of the text that went in and of what came out. Images count as the largest of OpenAI's tile formula."""
-    text, images = bill.format.request_text(bill.request.body)
+    """Tokens of the text and the images that went in, and of the text that came out."""
+    prompt = bill.format.read_prompt(bill.request.body)
     produced = bill.format.reply_text(bill.answer) if bill.tap is None else bill.tap.produced_text()
-    return Usage(input_tokens=_count(text) + images * IMAGE_TOKENS_HIGH, output_tokens=_count(produced))
+    return Usage(
+        input_tokens=_count(prompt.text) + prompt.image_tokens,
+        output_tokens=_count(produced),
+        input_image_tokens=prompt.image_tokens,
+    )
 
 
 def _count(text: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.core.tokens import bound_of_request
 from tests.demo.process import DemoProcess
 from tests.gateway import Customer, Operator
 from tests.relay.calls import (
@@ -143,12 +144,12 @@ async def test_near_exhaustion_the_cap_sent_upstream_is_what_the_rest_pays_for(
     upstream = upstream_name("tokens=900")
     model = serve_model(operator, {"upstream_model": upstream})
     customer = operator.customer("0.001") if whose == "the account's" else operator.customer("5", quota="0.001")
-    body = len(json.dumps(chat(model)))
+    bound = bound_of_request(json.dumps(chat(model)).encode())
     first = await client.chat(customer, model)
     await entries(operator, customer, 1)
 
     cap = int(first.headers["x-relaygate-output-cap"])
-    assert cap == (1_000 - (body // 3 + 1)) // 2
+    assert cap == (1_000 - bound) // 2
     assert received(demo, upstream)[0]["body"]["max_completion_tokens"] == cap
     assert first.json["choices"][0]["finish_reason"] == "length"
     assert first.json["usage"]["completion_tokens"] == cap

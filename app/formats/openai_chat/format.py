@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app.errors import GatewayError, UpstreamError
-from app.formats.base import Reply, Request, Tap
-from app.formats.openai_chat import errors, reply, request
+from app.formats.base import Prompt, Reply, Request, Tap
+from app.formats.openai_chat import errors, prompt, reply, request
 from app.formats.openai_chat.stream import ChatTap
 
 
@@ -20,8 +20,8 @@ class OpenAIChat:
     def write_request(self, ask: Request, *, model: str, output_cap: int | None, cap_field: str) -> bytes:
         return request.write_request(ask, model=model, output_cap=output_cap, cap_field=cap_field)
 
-    def request_text(self, body: bytes) -> tuple[str, int]:
-        return request.request_text(body)
+    def read_prompt(self, body: bytes) -> Prompt:
+        return prompt.read_prompt(body)
 
     def read_reply(self, body: bytes, quirks: frozenset[str]) -> Reply:
         return reply.read_reply(body, quirks)

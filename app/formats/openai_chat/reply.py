@@ -20,6 +20,7 @@ _ABSENT = msgspec.Raw()
 class _Peek(msgspec.Struct):
     choices: msgspec.Raw = _ABSENT
     usage: Any = None
+    service_tier: Any = None
     error: msgspec.Raw = _ABSENT
 
 
@@ -32,18 +33,20 @@ def read_reply(body: bytes, quirks: frozenset[str]) -> Reply:
     try:
         peek = _peek.decode(body)
         usage: object = peek.usage
+        tier: object = peek.service_tier
         error = None if peek.error is _ABSENT else _value.decode(peek.error)
         has_choices = peek.choices is not _ABSENT
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         value = _load(body)  # escaped lone surrogates, which the fast decoder refuses
         if not isinstance(value, dict):
             raise bad_upstream_response("The upstream's answer isn't a JSON object.") from None
-        usage, error, has_choices = value.get("usage"), value.get("error"), "choices" in value
+        usage, tier = value.get("usage"), value.get("service_tier")
+        error, has_choices = value.get("error"), "choices" in value
     if error:
         return Reply(None, error_in_body(error))
     if not has_choices:
         raise bad_upstream_response("The upstream's answer has no choices.")
-    return Reply(read_usage(usage, quirks), None)
+    return Reply(read_usage(usage, quirks, tier), None)
 
 
 def error_in_body(error: object) -> UpstreamError:

@@ -172,28 +172,3 @@ def _with_usage(options: msgspec.Raw | None) -> msgspec.Raw:
     kept = _fields.decode(options) if options is not None and _is_set(options) else {}
     kept["include_usage"] = _TRUE
     return msgspec.Raw(_encode(kept))
-
-
-def request_text(body: bytes) -> tuple[str, int]:
-    """All text of the messages and tool definitions, and the number of images."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return body.decode("utf-8", "replace"), 0
-    texts: list[str] = []
-    images = 0
-    messages = value.get("messages") if isinstance(value, dict) else None
-    for message in messages if isinstance(messages, list) else []:
-        content = message.get("content") if isinstance(message, dict) else None
-        for part in content if isinstance(content, list) else [content]:
-            if isinstance(part, str):
-                texts.append(part)
-            elif isinstance(part, dict) and isinstance(part.get("text"), str):
-                texts.append(part["text"])
-            elif isinstance(part, dict) and "image_url" in part:
-                images += 1
-        if isinstance(message, dict) and message.get("tool_calls"):
-            texts.append(json.dumps(message["tool_calls"]))
-    if isinstance(value, dict) and value.get("tools"):
-        texts.append(json.dumps(value["tools"]))
-    return "\n".join(texts), images

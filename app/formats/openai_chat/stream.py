@@ -128,7 +128,7 @@ class ChatTap:
             return False
         if not isinstance(value, dict) or value.get("usage") is None:
             return True
-        self.usage = read_usage(value["usage"], self._quirks)
+        self.usage = read_usage(value["usage"], self._quirks, value.get("service_tier"))
         return self._keep_usage or bool(value.get("choices"))
 
     # -- the text, in case it must be counted ----------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.errors import GatewayError
 from app.formats.openai_chat import FORMAT
-from app.formats.openai_chat.request import MAX_CHOICES, MAX_OUTPUT_CAP, request_text
+from app.formats.openai_chat.request import MAX_CHOICES, MAX_OUTPUT_CAP
 
 TOO_DEEP = b"[" * 100_000 + b"]" * 100_000
 
@@ -333,41 +333,3 @@ def test_a_cap_that_fits_goes_out_as_it_came() -> None:
 
 def test_the_upstreams_name_is_written_as_json() -> None:
     assert json.loads(written(body(), model='we"ird\n名'))["model"] == 'we"ird\n名'
-
-
-# -- the text of a request, for an estimate ----------------------------------------------------------------------------
-
-
-def test_text_of_messages_tools_and_calls() -> None:
-    messages = [
-        {"role": "system", "content": "one"},
-        {
-            "role": "user",
-            "content": [{"type": "text", "text": "two"}, {"type": "image_url", "image_url": {"url": "u"}}],
-        },
-        {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "look", "arguments": "{}"}}]},
-        {"role": "tool", "content": "three"},
-        {"role": "user", "content": "cut \ud83d"},
-    ]
-    text, images = request_text(json.dumps({"model": "m", "messages": messages, "tools": [{"x": "four"}]}).encode())
-
-    assert images == 1
-    assert [word for word in ("one", "two", "look", "three", "cut", "four") if word not in text] == []
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"",
-        b"[]",
-        b"{",
-        b'{"messages":1}',
-        b'{"messages":[1,null,[],{"content":{}}]}',
-        b'{"messages":[{"tool_calls":1}]}',
-    ],
-    ids=bytes.decode,
-)
-def test_text_of_anything_is_no_error(raw: bytes) -> None:
-    text, images = request_text(raw)
-
-    assert (len(text) < 20, images) == (True, 0)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.usage import MAX_PLAUSIBLE_TOKENS, Usage
-from app.formats.openai_chat.usage import REASONING_OUTSIDE, read_usage
+from app.formats.openai_chat.usage import OUTPUT_IN_TOTAL, REASONING_OUTSIDE, read_usage
 
 OUTSIDE = frozenset({REASONING_OUTSIDE})
 
@@ -30,72 +30,48 @@ def completion_details(**details: object) -> dict[str, Any]:
     ("reported", "usage"),
     [
         pytest.param(
-            {
-                "prompt_tokens": 1117,
-                "completion_tokens": 146,
-                "total_tokens": 1263,
-                "prompt_tokens_details": {"cached_tokens": 1024, "audio_tokens": 13, "cache_write_tokens": 64},
-                "completion_tokens_details": {
-                    "reasoning_tokens": 100,
-                    "audio_tokens": 20,
-                    "accepted_prediction_tokens": 0,
-                    "rejected_prediction_tokens": 0,
-                },
-            },
-            Usage(1117, 146, 1024, 64, 100, 13, 20),
-            id="openai",
-        ),
-        pytest.param(
-            {
-                "completion_tokens": 300,
-                "completion_tokens_details": {"reasoning_tokens": 250},
-                "prompt_cache_hit_tokens": 64,
-                "prompt_cache_miss_tokens": 36,
-                "prompt_tokens": 100,
-                "prompt_tokens_details": {"cached_tokens": 64},
-                "total_tokens": 400,
-            },
-            Usage(100, 300, 64, reasoning_tokens=250),
-            id="deepseek",
-        ),
-        pytest.param(
             counts(prompt_cache_hit_tokens=8, prompt_cache_miss_tokens=2),
-            Usage(10, 5, 8),
+            Usage(10, 5, cache_read_tokens=8),
             id="deepseek: the hit's own field alone",
         ),
         pytest.param(
-            {
-                "prompt_tokens": 37,
-                "completion_tokens": 9,
-                "total_tokens": 46,
-                "prompt_tokens_details": {"audio_tokens": 0, "cached_tokens": 0},
-                "completion_tokens_details": {"audio_tokens": 0, "reasoning_tokens": 0},
-            },
-            Usage(37, 9),
-            id="azure",
+            counts(prompt_cache_hit_tokens=8, prompt_tokens_details={"cached_tokens": 3}),
+            Usage(10, 5, cache_read_tokens=3),
+            id="OpenAI's field comes first",
         ),
         pytest.param(
-            {
-                "prompt_tokens": 194,
-                "completion_tokens": 2,
-                "total_tokens": 196,
-                "cost": 0.00095,
-                "cost_details": {"upstream_inference_cost": None},
-                "is_byok": False,
-                "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-                "completion_tokens_details": {"reasoning_tokens": 0},
-            },
-            Usage(194, 2),
-            id="openrouter",
+            prompt_details(cache_write_tokens=2, cache_creation_input_tokens=4),
+            Usage(10, 5, cache_write_tokens=2),
+            id="OpenAI's word for written comes first",
         ),
-        pytest.param(counts(total_tokens=15), Usage(10, 5), id="ollama: no details"),
         pytest.param(
-            counts(total_tokens=15, prompt_tokens_details=None, completion_tokens_details=None), Usage(10, 5), id="vllm"
+            counts(prompt_tokens_details=None, completion_tokens_details=None), Usage(10, 5), id="details are null"
         ),
     ],
 )
-def test_vendors(reported: object, usage: Usage) -> None:
+def test_fields(reported: object, usage: Usage) -> None:
     assert read_usage(reported) == usage
+
+
+@pytest.mark.parametrize(
+    ("total", "details", "usage"),
+    [
+        (40, {}, Usage(10, 30, reasoning_tokens=25)),
+        (40, {"reasoning_tokens": 25}, Usage(10, 30, reasoning_tokens=25)),
+        (15, {"reasoning_tokens": 4}, Usage(10, 5, reasoning_tokens=4)),
+        (12, {}, Usage(10, 5)),
+        (None, {}, Usage(10, 5)),
+        (10**15, {}, Usage(10, 5)),
+    ],
+    ids=["in the total alone", "and told apart", "inside", "a total too small", "no total", "a total beyond belief"],
+)
+def test_output_in_the_total_alone(total: object, details: object, usage: Usage) -> None:
+    report = counts(total_tokens=total, completion_tokens_details=details)
+
+    assert read_usage(report, frozenset({OUTPUT_IN_TOTAL})) == usage
+    without = read_usage(report)
+    assert without is not None
+    assert without.output_tokens == 5
 
 
 XAI = {
@@ -112,18 +88,23 @@ XAI = {
 @pytest.mark.parametrize(
     ("reported", "quirks", "usage"),
     [
-        pytest.param(XAI, OUTSIDE, Usage(32, 103, 6, reasoning_tokens=94), id="outside, as xai does"),
-        pytest.param(XAI, frozenset(), Usage(32, 9, 6, reasoning_tokens=9), id="without the quirk it stays inside"),
+        pytest.param(XAI, OUTSIDE, Usage(32, 103, cache_read_tokens=6, reasoning_tokens=94), id="outside, as xai does"),
+        pytest.param(
+            XAI,
+            frozenset(),
+            Usage(32, 9, cache_read_tokens=6, reasoning_tokens=9),
+            id="no quirk: it is inside",
+        ),
         pytest.param(
             {**XAI, "completion_tokens": 103},
             OUTSIDE,
-            Usage(32, 103, 6, reasoning_tokens=94),
+            Usage(32, 103, cache_read_tokens=6, reasoning_tokens=94),
             id="moved inside one day",
         ),
         pytest.param(
             {name: XAI[name] for name in XAI if name != "total_tokens"},
             OUTSIDE,
-            Usage(32, 103, 6, reasoning_tokens=94),
+            Usage(32, 103, cache_read_tokens=6, reasoning_tokens=94),
             id="no total to tell by",
         ),
     ],

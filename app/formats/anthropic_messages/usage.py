@@ -1,0 +1,63 @@
+"""Usage as Anthropic's Messages API reports it, in the gateway's one shape.
+
+Source: Anthropic's `usage.py`: input_tokens are only what was neither read from a cache nor written to one; output_tokens
+include thinking. A stream reports the input when it starts and cumulative counts in each `message_delta`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from app.core.usage import (
+    MAX_PLAUSIBLE_TOKENS,
+    Usage,
+    read_addend,
+    read_count,
+    read_details,
+    read_name,
+    read_part,
+    read_tier,
+)
+
+
+def merge_usage(seen: Mapping[str, object], update: object) -> dict[str, object]:
+    """The report of a stream so far: a later event's counts replace earlier ones, its nulls don't."""
+    later = update if isinstance(update, dict) else {}
+    return {**seen, **{name: value for name, value in later.items() if value is not None}}
+
+
+def read_usage(value: object) -> Usage | None:
+    """A usage object, or None if it is absent or can't be believed. Zero is believed."""
+    if not isinstance(value, dict):
+        return None
+    plain, output = read_count(value, "input_tokens"), read_count(value, "output_tokens")
+    read, written = read_addend(value, "cache_read_input_tokens"), _written(value)
+    if plain is None or output is None or read is None or written is None:
+        return None
+    total = plain + read + written
+    if total > MAX_PLAUSIBLE_TOKENS:
+        return None
+    return Usage(
+        input_tokens=total,
+        output_tokens=output,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=read_part(read_details(value, "cache_creation"), "ephemeral_1h_input_tokens", written),
+        reasoning_tokens=read_part(read_details(value, "output_tokens_details"), "thinking_tokens", output),
+        search_units=read_count(read_details(value, "server_tool_use"), "web_search_requests") or 0,
+        service_tier=_tier(value),
+    )
+
+
+def _written(value: Mapping[str, object]) -> int | None:
+    if value.get("cache_creation_input_tokens") is not None:
+        return read_count(value, "cache_creation_input_tokens")
+    # The split alone says it as well.
+    split = read_details(value, "cache_creation")
+    short, long = read_addend(split, "ephemeral_5m_input_tokens"), read_addend(split, "ephemeral_1h_input_tokens")
+    return None if short is None or long is None else short + long
+
+
+def _tier(value: Mapping[str, object]) -> str | None:
+    # Fast mode has prices of its own, whichever tier it ran in; it isn't what OpenAI calls fast.
+    return "fast" if read_name(value.get("speed")) == "fast" else read_tier(value.get("service_tier"))

@@ -1,0 +1,50 @@
+"""Usage as Gemini's generateContent reports it (`usageMetadata`), in the gateway's one shape.
+
+Source: google-genai's `GenerateContentResponseUsageMetadata`: cached content stands inside promptTokenCount; what tools fed
+back and what the model thought stand beside promptTokenCount and candidatesTokenCount. Counts of zero are left out, as
+protocol buffers do in JSON. Chunks of a stream repeat the report: the last one counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from app.core.usage import MAX_PLAUSIBLE_TOKENS, Usage, read_addend, read_count, read_part
+
+
+def read_usage(value: object) -> Usage | None:
+    """A `usageMetadata` object, or None if it is absent or can't be believed. Without promptTokenCount it isn't one."""
+    if not isinstance(value, dict):
+        return None
+    prompt, fed_back = read_count(value, "promptTokenCount"), read_addend(value, "toolUsePromptTokenCount")
+    answer, thoughts = read_addend(value, "candidatesTokenCount"), read_addend(value, "thoughtsTokenCount")
+    if prompt is None or fed_back is None or answer is None or thoughts is None:
+        return None
+    inside, outside = prompt + fed_back, answer + thoughts
+    if max(inside, outside) > MAX_PLAUSIBLE_TOKENS:
+        return None
+    heard = _of_modality(value, "promptTokensDetails", "AUDIO") + _of_modality(
+        value, "toolUsePromptTokensDetails", "AUDIO"
+    )
+    seen = _of_modality(value, "promptTokensDetails", "IMAGE") + _of_modality(
+        value, "toolUsePromptTokensDetails", "IMAGE"
+    )
+    cached = read_part(value, "cachedContentTokenCount", prompt)
+    return Usage(
+        input_tokens=inside,
+        output_tokens=outside,
+        cache_read_tokens=cached,
+        reasoning_tokens=thoughts,
+        input_audio_tokens=min(heard, inside),
+        cache_audio_read_tokens=min(_of_modality(value, "cacheTokensDetails", "AUDIO"), cached, heard),
+        output_audio_tokens=min(_of_modality(value, "candidatesTokensDetails", "AUDIO"), outside),
+        input_image_tokens=min(seen, inside),
+        output_image_tokens=min(_of_modality(value, "candidatesTokensDetails", "IMAGE"), outside),
+    )
+
+
+def _of_modality(value: Mapping[str, object], name: str, modality: str) -> int:
+    """The tokens of one modality in a list of `{modality, tokenCount}`."""
+    details = value.get(name)
+    found = [entry for entry in details if isinstance(entry, dict)] if isinstance(details, list) else []
+    return sum(read_count(entry, "tokenCount") or 0 for entry in found if entry.get("modality") == modality)

@@ -1,0 +1,1 @@
+"""OpenAI's image and audio endpoints: how their usage reads."""

@@ -1,0 +1,1 @@
+"""OpenAI's Responses format: how its usage reads."""
