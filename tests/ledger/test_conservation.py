@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from app.errors import GatewayError
+from app.ledger.limits import set_limits
 from app.ledger.records import Hold, Refusal, Settlement, Status
 from app.ledger.sweep import _resolve, resolve_orphans
 from app.ledger.wallets import Wallet, account_wallets, key_wallets
@@ -24,6 +26,9 @@ T = TypeVar("T")
 WHO, BY, WHICH = st.integers(0, 3), st.integers(0, 1), st.integers(0, 9)
 STEPS = st.sampled_from(["hold", "hold", "settle", "settle", "cancel", "sweep", "grant", "quota"])
 AMOUNTS = st.sampled_from([0, 1, 7, 50, 99, 100, 101, 250, 1000])
+
+
+THRESHOLDS = (40, 100, 700)
 
 
 class Stage:
@@ -91,6 +96,8 @@ class Books(RuleBasedStateMachine):
         self.keys: dict[int, Pocket] = {}
         self.open: list[Open] = []
         self.ended: list[Open] = []
+        self.told = 0
+        self.within = False
 
     @initialize(grants=st.tuples(AMOUNTS, AMOUNTS), quotas=st.tuples(AMOUNTS, st.none()))
     def open_accounts(self, grants: tuple[int, int], quotas: tuple[int, None]) -> None:
@@ -106,6 +113,18 @@ class Books(RuleBasedStateMachine):
                     self.keys[customer.key_id] = Pocket(quota)
 
         self.stage.run(make())
+        self.stage.run(self._set_rules())
+
+    async def _set_rules(self) -> None:
+        """Limits that never refuse, so that granting in turn is tried as well, and thresholds to be told of."""
+        wide = {"rpm": 10**6, "tpm": 10**9, "rpd": 10**6, "concurrency": 10**6, "budget": 2**60, "budget_period": "day"}
+        async with self.stage.bank.engine.begin() as connection:
+            await set_limits(connection, self.customers[0].account_id, wide)
+            await set_limits(connection, self.customers[0].account_id, wide, key_id=self.customers[0].key_id)
+        query = "INSERT INTO webhooks (account_id, url, secret, thresholds) SELECT unnest($1::bigint[]), '', '', $2"
+        await self.stage.bank.fetch(query, list(self.accounts), list(THRESHOLDS))
+        arm = "UPDATE account_balances SET alert_below = next_alert(account_id, balance) WHERE account_id = ANY ($1)"
+        await self.stage.bank.fetch(arm, list(self.accounts))
 
     # -- one thing at a time -------------------------------------------------------------------------------------
 
@@ -164,9 +183,10 @@ class Books(RuleBasedStateMachine):
         """A process is taken for dead."""
         writer = self.stage.writers[by]
         self.stage.run(resolve_orphans(self.stage.bank.engine, writer.owner))
-        for ending in [item for item in self.open if item.owner is writer]:
-            self.open.remove(ending)
-            self._end(ending, ending.orphan_charge)
+        with self._telling():
+            for ending in [item for item in self.open if item.owner is writer]:
+                self.open.remove(ending)
+                self._end(ending, ending.orphan_charge)
 
     @rule(by=BY, which=WHICH)
     def release_strays(self, by: int, which: int) -> None:
@@ -191,7 +211,8 @@ class Books(RuleBasedStateMachine):
                 self.stage.run(self.stage.bank.grant(customer, amount))
         else:
             self.stage.run(self.stage.bank.grant(customer, amount))
-            account.balance += amount
+            with self._telling():
+                account.balance += amount
 
     @rule(who=WHO, quota=st.one_of(st.none(), AMOUNTS))
     def set_quota(self, who: int, quota: int | None) -> None:
@@ -235,6 +256,7 @@ class Books(RuleBasedStateMachine):
         accounts, keys = await self._wallets()
         self.accounts = {number: Pocket(w.balance, w.held, w.charged) for number, w in accounts.items()}
         self.keys = {number: Pocket(w.balance, w.held, w.charged) for number, w in keys.items()}
+        self.told = await self._deliveries()
         query = "SELECT id, account_id, key_id, owner, amount, orphan_charge FROM holds WHERE account_id = ANY ($1)"
         rows = await self.stage.bank.fetch(query, list(self.accounts))
         owners = {writer.owner: writer for writer in self.stage.writers}
@@ -269,6 +291,9 @@ class Books(RuleBasedStateMachine):
             assert self.accounts[account_id].matches(account)
         for key_id, key in keys.items():
             assert self.keys[key_id].matches(key)
+        query = "SELECT alert_below, next_alert(account_id, balance + held) FROM account_balances WHERE account_id = ANY ($1)"
+        assert all(armed == due for armed, due in await self.stage.bank.fetch(query, list(self.accounts)))
+        assert await self._deliveries() == self.told
         mine = {item.hold.id for item in self.open}
         assert {row["id"] for row in await self._rows("holds")} == mine
         entries = {row["id"] for row in await self._rows("entries")}
@@ -300,16 +325,33 @@ class Books(RuleBasedStateMachine):
         amount, customer = ending.hold.amount, ending.customer
         self._move(customer, amount, -amount, 0)
         covered = min(cost, amount)
-        self._move(customer, -covered, 0, covered)
+        with self._telling():
+            self._move(customer, -covered, 0, covered)
         room = min(self.accounts[customer.account_id].room(), self.keys[customer.key_id].room())
         extra = max(0, min(cost - covered, room))
-        self._move(customer, -extra, 0, extra)
+        with self._telling():
+            self._move(customer, -extra, 0, extra)
         self.ended.append(ending)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """What changes in here is one statement: it tells once of an account that it takes below thresholds."""
+        before = None if self.within else {number: pocket.funds() for number, pocket in self.accounts.items()}
+        within, self.within = self.within, True
+        yield
+        self.within = within
+        for number, funds in (before or {}).items():
+            self.told += any(self.accounts[number].funds() < threshold <= funds for threshold in THRESHOLDS)
+
+    async def _deliveries(self) -> int:
+        query = "SELECT count(*) FROM deliveries WHERE account_id = ANY ($1)"
+        return int((await self.stage.bank.fetch(query, list(self.accounts)))[0][0])
 
     async def _hold(
         self, writer: LedgerWriter, customer: Customer, want: int, minimum: int, orphan: int
     ) -> Hold | Refusal:
-        return await writer.hold(make_ask(customer, want, minimum, orphan_charge=orphan))
+        tokens = want if customer in self.customers[:2] else None
+        return await writer.hold(make_ask(customer, want, minimum, orphan_charge=orphan, tokens=tokens))
 
     async def _settle(self, writer: LedgerWriter, settlement: Settlement, times: int) -> None:
         for _ in range(times):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import pytest
 
 from app.core.money import MAX_NANO
 from app.errors import GatewayError
 from app.ledger.records import Hold
-from app.ledger.wallets import account_wallets, add_grant, key_wallets, list_grants, set_quota
+from app.ledger.wallets import Grant, account_wallets, add_grant, key_wallets, list_grants, set_quota
 from tests.ledger.bank import Bank, counters, hold, make_ask, settle, settled
 
 
@@ -141,3 +142,86 @@ async def test_amounts_as_people_see_them(bank: Bank) -> None:
     assert wallet.amounts() == {"granted": "1.500000001", "balance": "1.500000001", "held": "0", "charged": "0"}
     unbounded = await bank.key_wallet(await bank.customer())
     assert unbounded.amounts() == {"granted": None, "balance": None, "held": "0", "charged": "0"}
+
+
+async def test_fifty_calls_over_two_processes_with_one_idempotency_key_are_one_grant(bank: Bank) -> None:
+    """Half of them for another amount: whichever came first is the grant, and the other half is told of the conflict."""
+    customer, second = await bank.customer(5), Bank(bank.url)
+
+    async def top_up(number: int) -> int | str:
+        try:
+            return await (bank, second)[number % 2].grant(customer, 100 + number % 4 // 2, "invoice")
+        except GatewayError as error:
+            return error.code
+
+    results = await asyncio.gather(*(top_up(number) for number in range(50)))
+    await second.close()
+    ((id, amount),) = await bank.fetch(
+        "SELECT id, amount FROM grants WHERE account_id = $1 AND idempotency_key = 'invoice'", customer.account_id
+    )
+    same_amount = sum(100 + number % 4 // 2 == amount for number in range(50))
+    assert results.count(id) == same_amount
+    assert results.count("idempotency_conflict") == 50 - same_amount
+    assert counters(await bank.account(customer)) == (5 + amount, 5 + amount, 0, 0)
+
+
+async def test_a_grant_that_is_sent_again_with_another_note_is_the_first(bank: Bank) -> None:
+    customer = await bank.customer()
+
+    async def top_up(amount: int, note: str | None) -> Grant:
+        async with bank.engine.begin() as connection:
+            return await add_grant(connection, customer.account_id, amount, note=note, idempotency_key="invoice")
+
+    first = await top_up(100, "paid")
+    assert await top_up(100, "paid twice?") == await top_up(100, None) == first
+    assert first.note == "paid"
+    assert counters(await bank.account(customer)) == (100, 100, 0, 0)
+
+
+async def test_a_correction_that_is_sent_again_is_the_first_even_if_it_couldnt_be_made_now(bank: Bank) -> None:
+    customer = await bank.customer(500)
+    first = await bank.grant(customer, -500, "refund")
+    assert await bank.grant(customer, -500, "refund") == first
+    with pytest.raises(GatewayError, match="balance_too_low"):
+        await bank.grant(customer, -500, "refund-2")
+    assert await bank.grant(customer, 700) != first
+    assert await bank.grant(customer, -500, "refund") == first
+    assert counters(await bank.account(customer)) == (700, 700, 0, 0)
+
+
+async def test_corrections_among_holds_never_reach_what_is_held(bank: Bank) -> None:
+    """Whatever was held can be charged in full, however much is taken away meanwhile."""
+    customer = await bank.customer(2000)
+    writers = bank.writer(), bank.writer()
+    outcomes: Counter[str] = Counter()
+
+    async def spend(number: int) -> int:
+        spent = 0
+        for _ in range(15):
+            reply = await writers[number % 2].hold(make_ask(customer, 13))
+            if isinstance(reply, Hold):
+                await bank.entries(customer)  # some time for the others, with the money held
+                writers[number % 2].settle(settled(reply, 13))
+                spent += 13
+        return spent
+
+    async def correct(number: int) -> int:
+        taken = 0
+        for _ in range(10):
+            try:
+                await bank.grant(customer, -29 - number)
+                taken += 29 + number
+                outcomes["taken"] += 1
+            except GatewayError as error:
+                outcomes[error.code] += 1
+        return taken
+
+    correcting = asyncio.gather(*(correct(number) for number in range(6)))
+    spent = sum(await asyncio.gather(*(spend(number) for number in range(12))))
+    taken = sum(await correcting)
+    for writer in writers:
+        assert await writer.flush(10)
+    assert set(outcomes) == {"taken", "balance_too_low"}
+    assert counters(await bank.account(customer)) == (2000 - taken, 2000 - taken - spent, 0, spent)
+    entries = await bank.entries(customer)
+    assert (sum(entry["charged"] for entry in entries), sum(entry["uncollected"] for entry in entries)) == (spent, 0)
