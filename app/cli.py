@@ -7,6 +7,7 @@ import typer
 from app.commands import operate
 from app.commands.accounts import accounts, grants
 from app.commands.channels import channels
+from app.commands.codes import codes
 from app.commands.keys import keys
 from app.commands.models import models
 from app.serve import serve
@@ -21,6 +22,7 @@ app.command()(operate.version)
 app.add_typer(accounts, name="accounts")
 app.add_typer(grants, name="grants")
 app.add_typer(keys, name="keys")
+app.add_typer(codes, name="codes")
 app.add_typer(channels, name="channels")
 app.add_typer(models, name="models")
 

@@ -11,6 +11,8 @@ from fastapi import FastAPI
 from app.api import errors, health, models
 from app.api.admin import routes
 from app.api.gateway import ASGI, Gateway
+from app.api.holder import redemptions
+from app.api.holder import routes as holder
 from app.api.relay_docs import document_relay
 from app.formats import discover
 from app.logs import configure_logs
@@ -48,6 +50,8 @@ def create_app(settings: Settings | None = None) -> ASGI:
     errors.install(api)
     api.include_router(health.router)
     api.include_router(models.router)
+    api.include_router(holder.router)
+    redemptions.install(api)
     api.include_router(routes.router)
     document_relay(api)
     return Gateway(services, discover(), api)

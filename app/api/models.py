@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter
 
-from app.accounts.principals import Principal
+from app.api.caller import PrincipalDep, may_call, no_such_model
 from app.api.context import ServicesDep
 from app.catalog.snapshot import Model
-from app.errors import GatewayError, Kind
-from app.relay.authenticate import authenticate
 
 router = APIRouter(tags=["models"])
-
-
-async def _principal(request: Request, services: ServicesDep) -> Principal:
-    return await authenticate(request.scope, services.principals, services.settings.trusted_proxies)
-
-
-PrincipalDep = Annotated[Principal, Depends(_principal)]
 
 
 @router.get("/v1/models")
@@ -28,7 +19,7 @@ PrincipalDep = Annotated[Principal, Depends(_principal)]
 async def list_models(principal: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
     """The models that this key may call and that a channel serves, aliases included, by name."""
     models = services.catalog.snapshot.models
-    names = sorted(name for name, model in models.items() if _is_visible(principal, name, model))
+    names = sorted(name for name, model in models.items() if may_call(principal, name, model))
     return {"object": "list", "success": True, "data": [_write(name, models[name]) for name in names]}
 
 
@@ -37,16 +28,9 @@ async def list_models(principal: PrincipalDep, services: ServicesDep) -> dict[st
 async def get_model(model_id: str, principal: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
     """One model; 404 for one that doesn't exist as for one that this key may not call."""
     model = services.catalog.snapshot.models.get(model_id)
-    if model is None or not _is_visible(principal, model_id, model):
-        raise GatewayError(
-            Kind.NOT_FOUND, "model_not_found", f"The model '{model_id[:200]}' does not exist.", param="model"
-        )
+    if model is None or not may_call(principal, model_id, model):
+        raise no_such_model(model_id)
     return _write(model_id, model)
-
-
-def _is_visible(principal: Principal, name: str, model: Model) -> bool:
-    allowed = principal.allows_model(name) or principal.allows_model(model.name)
-    return allowed and model.is_ready
 
 
 def _write(name: str, model: Model) -> dict[str, Any]:

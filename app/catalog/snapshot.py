@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from multidict import CIMultiDict
-from sqlalchemy import select
+from sqlalchemy import RowMapping, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 from yarl import URL
 
-from app.catalog.prices import FREE, Price, read_price
+from app.catalog.prices import FREE, PPM, Price, ceiling, read_price
+from app.catalog.variants import PriceError
 from app.catalog.vault import Vault
-from app.db.tables.catalog import aliases, channel_models, channels, models, prices
+from app.db.tables.catalog import aliases, channel_models, channels, model_groups, models, prices
 from app.errors import GatewayError
 from app.logs import get_log
 from app.providers.base import Provider
@@ -40,15 +41,26 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A channel that serves a model, under the upstream's name for it."""
+    """A channel that serves a model, under the upstream's name for it.
+
+    `price` is what clients pay when this channel answers, the model's own unless the channel has one. `cost` is what the
+    operator pays the vendor; None: unknown.
+    """
 
     channel: Channel
     upstream_model: str
+    price: Price
+    price_id: int | None
+    cost: Price | None
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that clients may name. `price` None: unknown, so it is refused."""
+    """A model that clients may name. `price` None: it has none of its own; `candidates` are only those that are priced.
+
+    `dearest` is no cheaper than any candidate's price: what a hold assumes. It is `price` itself where no channel has a price
+    of its own, and None where nothing is priced: then the model is refused. `group_ppm` is the model group's ratio.
+    """
 
     name: str
     kind: str
@@ -56,12 +68,14 @@ class Model:
     max_output_tokens: int | None
     price: Price | None
     price_id: int | None
+    dearest: Price | None
+    group_ppm: int
     candidates: tuple[Candidate, ...]
 
     @property
     def is_ready(self) -> bool:
-        """Whether it can be called at all: it has a price, and a channel serves it."""
-        return bool(self.candidates) and self.price is not None
+        """Whether it can be called at all: a channel serves it at a price that is known."""
+        return bool(self.candidates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,25 +99,56 @@ async def load_snapshot(connection: AsyncConnection, providers: Mapping[str, Pro
             )  # fmt: skip
         except (GatewayError, KeyError, ValueError) as error:
             log.error("channel_unusable", channel=row["name"], error=str(error))
-    served: dict[str, list[Candidate]] = {}
+    listed = await _load_prices(connection)
+    served: dict[str, list[RowMapping]] = {}
     for row in (await connection.execute(select(channel_models))).mappings():
         if row["channel_id"] in loaded:
-            served.setdefault(row["model"], []).append(Candidate(loaded[row["channel_id"]], row["upstream_model"]))
-    query = select(models, prices.c.body).outerjoin(prices, prices.c.id == models.c.price_id)
+            served.setdefault(row["model"], []).append(row)
+    query = select(models, model_groups.c.ratio).outerjoin(model_groups, model_groups.c.name == models.c.model_group)
     known: dict[str, Model] = {}
     for row in (await connection.execute(query)).mappings():
-        known[row["name"]] = Model(
-            name=row["name"],
-            kind=row["kind"],
-            created=int(row["created_at"].timestamp()),
-            max_output_tokens=row["max_output_tokens"],
-            price=FREE if row["free"] else None if row["body"] is None else read_price(row["body"]),
-            price_id=row["price_id"],
-            candidates=tuple(sorted(served.get(row["name"], ()), key=lambda c: (-c.channel.priority, c.channel.id))),
-        )
+        known[row["name"]] = _open_model(row, served.get(row["name"], ()), loaded, listed)
     for row in (await connection.execute(select(aliases))).mappings():
         known.setdefault(row["alias"], known[row["model"]])
     return Snapshot(known)
+
+
+async def _load_prices(connection: AsyncConnection) -> Mapping[int, Price]:
+    """Every price that is in use, by id. One that can't be read is logged and left out: nothing is served at it."""
+    used = union(select(models.c.price_id), select(channel_models.c.price_id), select(channel_models.c.cost_id))
+    found: dict[int, Price] = {}
+    for row in (await connection.execute(select(prices).where(prices.c.id.in_(used)))).mappings():
+        try:
+            found[row["id"]] = read_price(row["body"])
+        except PriceError as error:
+            log.error("price_unreadable", price_id=row["id"], model=row["model"], error=str(error))
+    return found
+
+
+def _open_model(
+    row: RowMapping, served: Iterable[RowMapping], loaded: Mapping[int, Channel], listed: Mapping[int, Price]
+) -> Model:
+    price = FREE if row["free"] else listed.get(row["price_id"])
+    candidates: list[Candidate] = []
+    for item in served:
+        own = None if row["free"] else item["price_id"]
+        paid = price if own is None else listed.get(own)
+        if paid is not None:
+            paid_id = row["price_id"] if own is None else own
+            cost = listed.get(item["cost_id"])
+            candidates.append(Candidate(loaded[item["channel_id"]], item["upstream_model"], paid, paid_id, cost))
+    candidates.sort(key=lambda candidate: (-candidate.channel.priority, candidate.channel.id))
+    return Model(
+        name=row["name"],
+        kind=row["kind"],
+        created=int(row["created_at"].timestamp()),
+        max_output_tokens=row["max_output_tokens"],
+        price=price,
+        price_id=row["price_id"],
+        dearest=ceiling(candidate.price for candidate in candidates) if candidates else price,
+        group_ppm=PPM if row["ratio"] is None else int(row["ratio"] * PPM),
+        candidates=tuple(candidates),
+    )
 
 
 def open_channel(

@@ -51,7 +51,7 @@ class ModelRow:
     description: str | None
     context_window: int | None
     max_output_tokens: int | None
-    price: dict[str, str] | None
+    price: dict[str, Any] | None
     free: bool
     aliases: list[str]
     created_at: datetime

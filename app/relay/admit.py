@@ -26,11 +26,14 @@ LEAST_OUTPUT = 16
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A hold, and the output cap that it pays for; `output_cap` None: the request's own cap fits."""
+    """A hold, and the output cap that it pays for; `output_cap` None: the request's own cap fits.
+
+    `ratios`: the account's and the model group's, in parts per million.
+    """
 
     hold: Hold
     output_cap: int | None
-    ratio_ppm: int
+    ratios: tuple[int, int]
 
 
 async def admit(
@@ -49,7 +52,8 @@ async def admit(
     lowered to what that pays for; `x-relaygate-output-cap` says so. Raises GatewayError: 429 `insufficient_quota`,
     `balance_held`, `rate_limit_exceeded`, `budget_exceeded`; 503 while the ledger is away.
     """
-    price, ratio = plan.price, principal.ratio_ppm
+    price, ratios = plan.price, (principal.ratio_ppm, plan.model.group_ppm)
+    likely = plan.candidates[0]  # what an orphan is charged at: the first to be tried is the one that most likely answers
     input_tokens = bound_of_request(request.body, request.fields["messages"])
     cap = _output_cap(request, plan, default_cap)
     fair_input = input_tokens * 3 // 5  # where the bound is cautious: for English it is 1.6 times the count
@@ -58,16 +62,16 @@ async def admit(
         key_id=principal.key_id,
         id=new_id(),
         request_id=exchange.id,
-        want=price.worst_cost(input_tokens, cap * request.choices, ratio),
-        minimum=price.worst_cost(input_tokens, min(cap, LEAST_OUTPUT) * request.choices, ratio),
-        orphan_charge=price.cost(Usage(input_tokens=fair_input), ratio),
+        want=price.worst_cost(input_tokens, cap * request.choices, *ratios),
+        minimum=price.worst_cost(input_tokens, min(cap, LEAST_OUTPUT) * request.choices, *ratios),
+        orphan_charge=likely.price.cost(Usage(input_tokens=fair_input), *ratios),
         input_tokens=fair_input,
         model=plan.model.name,
         format=format,
         stream=request.stream,
-        price_id=plan.model.price_id,
-        ratio_ppm=ratio,
-        group_ppm=1_000_000,
+        price_id=likely.price_id,
+        ratio_ppm=ratios[0],
+        group_ppm=ratios[1],
         # As OpenAI counts: the input, and the output that the request itself names.
         tokens=fair_input + (request.output_cap or 0) * request.choices if principal.limited else None,
         reply=asyncio.get_running_loop().create_future(),
@@ -83,11 +87,11 @@ async def admit(
     if isinstance(hold, Refusal):
         raise _refused(hold)
     if hold.amount >= ask.want:
-        return Admission(hold, None, ratio)
-    affordable = price.affordable_output(hold.amount, input_tokens, ratio) // request.choices
+        return Admission(hold, None, ratios)
+    affordable = price.affordable_output(hold.amount, input_tokens, *ratios) // request.choices
     output_cap = max(1, min(cap, affordable))
     exchange.extra_headers.append((b"x-relaygate-output-cap", b"%d" % output_cap))
-    return Admission(hold, output_cap, ratio)
+    return Admission(hold, output_cap, ratios)
 
 
 def _output_cap(request: Request, plan: Plan, default_cap: int) -> int:

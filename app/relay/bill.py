@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from app.catalog.snapshot import Channel
+from app.catalog.snapshot import Candidate, Channel
 from app.core.tokens import count_text
 from app.core.usage import Usage
 from app.formats.base import Format, Request, Tap
@@ -33,7 +33,7 @@ class Bill:
     request: Request
     plan: Plan
     admission: Admission
-    channel: Channel | None = None
+    candidate: Candidate | None = None
     failed: list[tuple[str, str]] = field(default_factory=list)
     attempts: int = 0
     answered: bool = False
@@ -41,7 +41,12 @@ class Bill:
     tap: Tap | None = None
     answer: bytes = field(default=b"", repr=False)
     error: str | None = None
-    cost: int = 0
+    charge: int = 0
+
+    @property
+    def channel(self) -> Channel | None:
+        """The one that was tried last."""
+        return None if self.candidate is None else self.candidate.channel
 
 
 class Cashier:
@@ -77,8 +82,11 @@ class Cashier:
             await asyncio.wait(set(self._estimating), timeout=timeout)
 
     def _settle(self, settlement: Settlement, bill: Bill, usage: Usage) -> None:
-        bill.cost = bill.plan.price.cost(usage, bill.admission.ratio_ppm)
-        settlement.charge = bill.cost
+        candidate = bill.candidate
+        assert candidate is not None, "an answer has come from somewhere"
+        bill.charge = settlement.charge = candidate.price.cost(usage, *bill.admission.ratios)
+        settlement.price_id = candidate.price_id
+        settlement.cost = None if candidate.cost is None else candidate.cost.cost(usage)
         settlement.usage = usage
         self._ledger.settle(settlement)
 

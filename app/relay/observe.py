@@ -81,7 +81,7 @@ class Metrics:
             if bill.usage is not None:
                 tokens[bill.plan.model.name, "input"] += bill.usage.input_tokens
                 tokens[bill.plan.model.name, "output"] += bill.usage.output_tokens
-            charged[(bill.plan.model.name,)] += bill.cost
+            charged[(bill.plan.model.name,)] += bill.charge
         for counter, counts in (
             (self.requests, requests),
             (self.attempts, attempts),
@@ -187,7 +187,7 @@ def _bill_fields(bill: Bill, exchange: Exchange) -> dict[str, object]:
         "attempts": bill.attempts,
         "stream": bill.request.stream,
         "first_byte_ms": exchange.first_byte_ms(),
-        "cost": write_amount(bill.cost),
+        "charged": write_amount(bill.charge),
     }
     if bill.usage is not None:
         fields["input_tokens"] = bill.usage.input_tokens

@@ -115,7 +115,7 @@ class Relay:
                 output_cap=bill.admission.output_cap,
                 cap_field=channel.provider.cap_field,
             )
-            bill.channel = channel
+            bill.candidate = candidate
             bill.attempts += 1
             try:
                 if bill.request.stream:

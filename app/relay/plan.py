@@ -14,7 +14,7 @@ from app.formats.base import Request
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A priced model and the channels that serve it, best first."""
+    """A model and the channels that serve it, best first. `price` is the dearest of theirs: what a hold assumes."""
 
     model: Model
     price: Price
@@ -35,15 +35,17 @@ def make_plan(snapshot: Snapshot, principal: Principal, request: Request, format
             f"This API key may not use the model '{request.model}'.",
             param="model",
         )
-    if model.price is None:
+    if model.dearest is None:
         # The operator's omission, not the client's fault: no retry helps, and nothing may be served for a silent zero.
         raise _not_ready(
-            "model_not_priced", f"The model '{request.model}' has no price yet; ask the operator to set one."
+            "model_not_priced",
+            f"The model '{request.model}' has no price yet. Operator: PUT or PATCH /admin/v1/models/{model.name} with a "
+            "price, or with free: true.",
         )
     candidates = tuple(c for c in model.candidates if format in c.channel.urls)
     if not candidates:
         raise _not_ready("no_channel", f"No channel serves the model '{request.model}' at the moment.")
-    return Plan(model, model.price, candidates if len(candidates) == 1 else _in_order(candidates))
+    return Plan(model, model.dearest, candidates if len(candidates) == 1 else _in_order(candidates))
 
 
 def _in_order(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

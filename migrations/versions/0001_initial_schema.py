@@ -250,7 +250,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_codes")),
         sa.UniqueConstraint("digest", name=op.f("uq_codes_digest")),
     )
-    op.create_index(op.f("ix_codes_batch_id"), "codes", ["batch_id"], unique=False)
+    op.create_index("ix_codes_batch_id_id", "codes", ["batch_id", "id"], unique=False)
+    op.create_index(
+        "ix_codes_redeemed", "codes", ["batch_id"], unique=False, postgresql_where=sa.text("redeemed_at IS NOT NULL")
+    )
     op.create_table(
         "grants",
         sa.Column("account_id", sa.BigInteger(), autoincrement=False, nullable=False),

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
-from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, Request
 
 from app.accounts.store import has_admin_token
 from app.api.admin.shapes import ErrorBody
-from app.api.context import ServicesDep, services_of
-from app.errors import GatewayError, Kind, unauthenticated
-from app.relay.exchange import Message
+from app.api.context import ServicesDep
+from app.api.guarded import GuardedRoute
+from app.errors import unauthenticated
+from app.services import Services
 
 MAX_BODY = 1024 * 1024
 """Bytes of an admin request; a channel with a thousand models is a tenth of it."""
@@ -39,44 +37,13 @@ async def require_admin(request: Request, services: ServicesDep) -> None:
             raise unauthenticated(_REFUSED)
 
 
-async def _read_body(request: Request, timeout: float) -> bytes:
-    """Raises GatewayError: 413 above MAX_BODY, 408 when it takes too long to arrive."""
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(timeout):
-            async for part in request.stream():
-                size += len(part)
-                if size > MAX_BODY:
-                    message = f"The request body is larger than {MAX_BODY // 1024} KiB."
-                    raise GatewayError(Kind.TOO_LARGE, "request_too_large", message)
-                parts.append(part)
-    except TimeoutError as error:
-        message = "The request body took too long to arrive."
-        raise GatewayError(Kind.INVALID, "request_timeout", message, status=408) from error
-    return b"".join(parts)
+class AdminRoute(GuardedRoute):
+    """Only with the admin token."""
 
+    max_body = MAX_BODY
 
-class AdminRoute(APIRoute):
-    """Refuses strangers before a byte of their body is read, and reads no more of anybody's than it may hold.
-
-    FastAPI would read the body first, whatever its size, and run dependencies then.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def guarded(request: Request) -> Response:
-            services = services_of(request)
-            await require_admin(request, services)
-            body = await _read_body(request, services.settings.body_timeout)
-
-            async def replay() -> Message:
-                return {"type": "http.request", "body": body, "more_body": False}
-
-            return await handle(Request(request.scope, replay))
-
-        return guarded
+    async def check(self, request: Request, services: Services) -> None:
+        await require_admin(request, services)
 
 
 def admin_router(prefix: str, tag: str) -> APIRouter:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from app.api.admin import accounts, audit, channels, keys, models, usage
+from app.api.admin import accounts, audit, channels, codes, deliveries, keys, models, usage
 
 router = APIRouter(prefix="/admin/v1")
-for resource in (accounts, keys, channels, models, usage, audit):
+for resource in (accounts, keys, codes, channels, models, usage, audit, deliveries):
     router.include_router(resource.router)

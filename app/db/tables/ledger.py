@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
@@ -200,7 +201,7 @@ codes = Table(
     "codes",
     METADATA,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("batch_id", BigInteger, ForeignKey("code_batches.id"), nullable=False, index=True),
+    Column("batch_id", BigInteger, ForeignKey("code_batches.id"), nullable=False),
     Column("digest", LargeBinary(32), nullable=False, unique=True),
     Column("hint", Text, nullable=False),
     Column("account_id", BigInteger),
@@ -209,4 +210,6 @@ codes = Table(
     Column("redeemed_at", DateTime(timezone=True)),
     CheckConstraint("octet_length(digest) = 32", name="digest"),
     CheckConstraint("(redeemed_at IS NULL) = (account_id IS NULL)", name="redeemed_by"),
+    Index("ix_codes_batch_id_id", "batch_id", "id"),
+    Index("ix_codes_redeemed", "batch_id", postgresql_where=text("redeemed_at IS NOT NULL")),
 )

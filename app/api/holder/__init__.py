@@ -1,0 +1,1 @@
+"""The holder API: what an account sees and does with one of its keys."""

@@ -1,0 +1,170 @@
+"""`GET /v1/account`: what the caller's key and its account have left, and the limits that they are under."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import ConfigDict, Field
+
+from app.accounts import store
+from app.api.admin.shapes import Dollars, Shape
+from app.api.caller import PrincipalDep
+from app.api.context import ConnectionDep
+from app.api.holder.shapes import REFUSALS, HolderQuery
+from app.core.money import write_amount
+from app.ledger import wallets
+from app.ledger.standing import Budget, Standing, read_standings
+
+router = APIRouter(tags=["account"], responses=REFUSALS)
+
+_BUDGET_EXAMPLE: dict[str, Any] = {
+    "amount": "20",
+    "period": "month",
+    "spent": "3.5",
+    "left": "16.5",
+    "resets_at": "2030-02-01T00:00:00Z",
+}
+_NO_LIMITS: dict[str, Any] = dict.fromkeys(("tpm", "tpm_left", "rpd", "rpd_left", "concurrency"))
+
+
+class BudgetBody(Shape):
+    """Money for each day, week (from Monday) or month of UTC."""
+
+    amount: Dollars
+    period: str
+    spent: Dollars = Field(description="Charged in this period; what open requests hold isn't in it")
+    left: Dollars
+    resets_at: datetime
+
+
+class LimitsBody(Shape):
+    """Requests and tokens a minute, requests a day, open requests, money a period; null: no such limit."""
+
+    rpm: int | None
+    rpm_left: int | None
+    tpm: int | None
+    tpm_left: int | None
+    rpd: int | None = Field(description="A day is one of UTC")
+    rpd_left: int | None
+    concurrency: int | None
+    budget: BudgetBody | None
+
+
+class OwnAccount(Shape):
+    """The key's account: granted = balance + held + charged."""
+
+    id: int
+    name: str
+    balance: Dollars
+    held: Dollars = Field(description="Set aside for requests that are open")
+    charged: Dollars
+    granted: Dollars
+    limits: LimitsBody
+
+
+class OwnKey(Shape):
+    """The key itself. With a quota: granted = balance + held + charged."""
+
+    id: int
+    name: str
+    hint: str
+    expires_at: datetime | None
+    models: list[str] | None = Field(description="null: all")
+    balance: Dollars | None = Field(description="What is left of the key's quota; null: bounded by the account alone")
+    held: Dollars
+    charged: Dollars
+    granted: Dollars | None = Field(description="The key's quota; null without one")
+    limits: LimitsBody
+
+
+class Holding(Shape):
+    """What the key and its account have, and may do. A request has to fit both."""
+
+    account: OwnAccount
+    key: OwnKey
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "account": {
+                        "id": 1,
+                        "name": "Research",
+                        "balance": "4.25",
+                        "held": "0.25",
+                        "charged": "0.5",
+                        "granted": "5",
+                        "limits": {**_NO_LIMITS, "rpm": None, "rpm_left": None, "budget": _BUDGET_EXAMPLE},
+                    },
+                    "key": {
+                        "id": 1,
+                        "name": "Notebook",
+                        "hint": "sk-…9f3Q",
+                        "expires_at": None,
+                        "models": None,
+                        "balance": None,
+                        "held": "0.25",
+                        "charged": "0.5",
+                        "granted": None,
+                        "limits": {**_NO_LIMITS, "rpm": 60, "rpm_left": 58, "budget": None},
+                    },
+                }
+            ]
+        }
+    )
+
+
+@router.get("/v1/account", summary="What is left")
+async def get_holding(
+    principal: PrincipalDep, query: Annotated[HolderQuery, Query()], connection: ConnectionDep
+) -> Holding:
+    """The balance and limits of the key that asks, and of its account."""
+    account = await store.get_account(connection, principal.account_id)
+    key = await store.get_key(connection, principal.key_id)
+    standings = await read_standings(connection, account.id, key.id)
+    account_money = (await wallets.account_wallets(connection, [account.id]))[account.id].amounts()
+    key_money = (await wallets.key_wallets(connection, [key.id]))[key.id].amounts()
+    return Holding.model_validate(
+        {
+            "account": {
+                "id": account.id,
+                "name": account.name,
+                **account_money,
+                "limits": _write_limits(standings.account),
+            },
+            "key": {
+                "id": key.id,
+                "name": key.name,
+                "hint": key.hint,
+                "expires_at": key.expires_at,
+                "models": key.models,
+                **key_money,
+                "limits": _write_limits(standings.key),
+            },
+        }
+    )
+
+
+def _write_limits(standing: Standing) -> LimitsBody:
+    return LimitsBody(
+        rpm=standing.rpm,
+        rpm_left=standing.rpm_left,
+        tpm=standing.tpm,
+        tpm_left=standing.tpm_left,
+        rpd=standing.rpd,
+        rpd_left=standing.rpd_left,
+        concurrency=standing.concurrency,
+        budget=None if standing.budget is None else _write_budget(standing.budget),
+    )
+
+
+def _write_budget(budget: Budget) -> BudgetBody:
+    return BudgetBody(
+        amount=write_amount(budget.amount),
+        period=budget.period,
+        spent=write_amount(budget.spent),
+        left=write_amount(budget.left),
+        resets_at=budget.resets_at,
+    )
