@@ -10,6 +10,7 @@ from app.commands.channels import channels
 from app.commands.codes import codes
 from app.commands.keys import keys
 from app.commands.models import models
+from app.commands.prices import prices
 from app.serve import serve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
@@ -25,6 +26,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(codes, name="codes")
 app.add_typer(channels, name="channels")
 app.add_typer(models, name="models")
+app.add_typer(prices, name="prices")
 
 
 @app.callback()

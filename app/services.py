@@ -13,6 +13,7 @@ from app.catalog.catalog import Catalog
 from app.catalog.vault import Vault
 from app.db.engine import DATABASE_ERRORS, Database
 from app.db.news import News
+from app.egress.client import Egress
 from app.ledger.sweep import end_lease, renew_lease
 from app.ledger.waiting import WaitingRoom
 from app.ledger.writer import LedgerWriter
@@ -24,6 +25,7 @@ from app.relay.observe import Observer
 from app.relay.pipeline import Relay
 from app.relay.watch import Watch
 from app.settings import Settings
+from app.webhooks.deliver import Deliverer
 
 log = get_log("relaygate.services")
 
@@ -44,6 +46,8 @@ class Services:
         self.providers = discover()
         self.principals = Principals(self.database.engine)
         self.catalog = Catalog(self.database.engine, self.providers, self.vault)
+        self.egress = Egress(settings.allowed_private_networks)
+        self.deliverer = Deliverer(self.database.engine, self.vault, self.egress)
         self.news = News(self.database, self._on_news, self._on_gap)
         self.principals.trust(self.news)
         self.ledger = LedgerWriter(self.database, self.instance)
@@ -73,6 +77,8 @@ class Services:
             stack.push_async_callback(self.ledger.close)
             stack.push_async_callback(self._flush)
             stack.push_async_callback(self.waiting_room.close)
+            self.egress.start()
+            stack.push_async_callback(self.egress.close)
             await self.news.start()
             stack.push_async_callback(self.news.stop)
             await self.catalog.start()
@@ -128,10 +134,13 @@ class Services:
                 self.principals.forget_account(int(subject))
             case "catalog":
                 self.catalog.expire()
+            case "delivery":
+                self.deliverer.wake()
 
     def _on_gap(self) -> None:
         self.principals.forget_all()
         self.catalog.expire()
+        self.deliverer.wake()
 
 
 def split_secret_keys(value: str) -> list[str]:

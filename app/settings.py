@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[list[Network], NoDecode] = Field(
         default_factory=list, description="CIDRs whose X-Forwarded-For is believed"
     )
+    allowed_private_networks: Annotated[list[Network], NoDecode] = Field(
+        default_factory=list, description="CIDRs beyond the public internet that URLs given by users may lead to"
+    )
     max_body_mb: int = Field(64, ge=1, le=2048, description="Largest request body, after decompression")
     max_answer_mb: int = Field(64, ge=1, le=2048, description="Largest non-streamed upstream answer")
     connect_timeout: float = Field(10.0, gt=0)
@@ -62,12 +65,18 @@ class Settings(BaseSettings):
     default_max_output_tokens: int = Field(
         8192, ge=1, description="Output held for, where neither the request nor the model names a cap"
     )
+    retention_months: int | None = Field(
+        None, ge=1, le=1200, description="Entries are kept for at least so many months; absent: for ever"
+    )
+    price_update_url: str | None = Field(
+        None, description="What an update of the price catalogue fetches; absent: genai-prices' own address"
+    )
     database_pool: int = Field(5, ge=1, le=100, description="Connections of one process beside its three fixed ones")
     metrics_public: bool = Field(False, description="Serve /metrics without the admin token")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 
-    @field_validator("trusted_proxies", mode="before")
+    @field_validator("trusted_proxies", "allowed_private_networks", mode="before")
     @classmethod
     def _split_networks(cls, value: object) -> object:
         if isinstance(value, str):

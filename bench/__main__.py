@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bench.entries import ENTRIES, bench_entries
 from bench.gateway import FullGateway, start_full
 from bench.processes import ROOT, BenchError, Cores, choose_cores, memory_mb
 from bench.report import (
@@ -39,6 +40,7 @@ class Choice:
     quick: bool
     floor_only: bool
     only: str
+    entries: int | None = None
 
     def wants(self, name: str) -> bool:
         return self.only in name
@@ -184,6 +186,14 @@ def read_choice() -> Choice:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="a measurement's time")
     names = ", ".join([*(scenario.name for scenario in SCENARIOS), MEMORY, CEILINGS])
+    parser.add_argument(
+        "--entries",
+        type=int,
+        nargs="?",
+        const=ENTRIES,
+        metavar="COUNT",
+        help=f"instead: usage pages, with so many entries ({ENTRIES:,}; takes minutes and gigabytes)",
+    )
     parser.add_argument("--only", default="", metavar="PART", help=f"only what has this in its name: {names}")
     args = parser.parse_args()
     return Choice(
@@ -192,13 +202,15 @@ def read_choice() -> Choice:
         quick=args.quick,
         floor_only=args.floor_only,
         only=args.only,
+        entries=args.entries,
     )
 
 
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        sys.exit(bench(read_choice()))
+        choice = read_choice()
+        sys.exit(bench(choice) if choice.entries is None else bench_entries(choice.entries))
     except BenchError as error:
         sys.exit(f"bench: {error}")
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.catalog.defaults import DefaultPrices
 from app.catalog.snapshot import EMPTY, Snapshot, load_snapshot
 from app.catalog.vault import Vault
 from app.core.background import end_task
@@ -31,6 +32,7 @@ class Catalog:
         self.snapshot: Snapshot = EMPTY
         self.providers = providers
         self.vault = vault
+        self.defaults = DefaultPrices()
         self._engine = engine
         self._stale = asyncio.Event()
         self._lock = asyncio.Lock()

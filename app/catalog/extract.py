@@ -72,7 +72,7 @@ def read_published(text: bytes) -> list[Provider]:
 def _patterns(providers: list[Provider]) -> Iterator[str]:
     for provider in providers:
         yield provider.api_pattern
-        for clause in (provider.model_match, provider.provider_match, *(model.match for model in provider.models)):
+        for clause in (provider.model_match, *(model.match for model in provider.models)):
             yield from _patterns_of(_write_clause(clause))
 
 
@@ -90,7 +90,6 @@ def _write_provider(provider: Provider) -> dict[str, Any]:
         "id": provider.id,
         "name": provider.name,
         "api_pattern": provider.api_pattern,
-        "provider_match": _write_clause(provider.provider_match),
         "model_match": _write_clause(provider.model_match),
         "fallback": provider.fallback_model_providers or [],
         "pricing_url": provider.pricing_urls[0] if provider.pricing_urls else None,

@@ -17,7 +17,9 @@ async def price_row(connection: AsyncConnection, model: str, price: Price | None
     if price is None:
         return None
     body = write_price(price)
-    same = select(prices.c.id).where(prices.c.model == model, prices.c.body == body).order_by(prices.c.id.desc()).limit(1)
+    same = (
+        select(prices.c.id).where(prices.c.model == model, prices.c.body == body).order_by(prices.c.id.desc()).limit(1)
+    )
     found = (await connection.execute(same)).scalar()
     if found is None:
         made = insert(prices).values(model=model, body=body).returning(prices.c.id)

@@ -14,6 +14,10 @@ Clause = Mapping[str, Any]
 """How names are matched: one of `{"equals": "gpt-4o"}`, starts_with, ends_with, contains, regex, and `or` / `and` of more."""
 
 
+VENDORS = {"xai": "x-ai", "moonshot": "moonshotai", "gemini": "google", "vertex": "google", "bedrock": "aws"}
+"""Our providers that genai-prices calls otherwise. What stands in neither list (`openai_compatible`) is no vendor."""
+
+
 class Listed(msgspec.Struct, frozen=True):
     """An amount: dollars as a decimal string, and others from so many input tokens on, as (threshold, dollars)."""
 
@@ -52,7 +56,6 @@ class ListedProvider(msgspec.Struct, frozen=True, dict=True):
     id: str
     name: str
     api_pattern: str
-    provider_match: Clause | None
     model_match: Clause | None
     fallback: tuple[str, ...]
     pricing_url: str | None
@@ -174,13 +177,7 @@ def _provider_of(prices: PriceList, origin: Origin) -> ListedProvider | None:
     for provider in prices.providers:
         if re.match(provider.api_pattern, origin.base_url):
             return provider
-    named = prices.by_id.get(origin.provider)
-    if named is not None:
-        return named
-    for provider in prices.providers:
-        if provider.provider_match is not None and matches(provider.provider_match, origin.provider):
-            return provider
-    return None
+    return prices.by_id.get(VENDORS.get(origin.provider, origin.provider))
 
 
 def _find_in(prices: PriceList, provider: ListedProvider, name: str) -> Entry | None:

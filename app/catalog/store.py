@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
@@ -12,17 +13,39 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.catalog.prices import Price, read_price, write_price
-from app.db.tables.catalog import aliases, channel_models, channels, models, prices
+from app.catalog.groups import hold_group
+from app.catalog.price_rows import price_bodies, price_row
+from app.catalog.pricelist import Origin
+from app.catalog.prices import Price, read_price
+from app.db.tables.catalog import aliases, channel_models, channels, model_groups, models, prices
 from app.errors import GatewayError, Kind
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model that a channel serves, and what the upstream calls it."""
+    """A model that a channel serves, and what the upstream calls it.
+
+    `price` is what clients pay here, None: the model's own. `cost` is what the operator pays, None: unknown; `cost_ref` is
+    the entry of the default catalogue that it was taken from.
+    """
 
     model: str
     upstream_model: str
+    price: Price | None = None
+    cost: Price | None = None
+    cost_ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A channel that lists a model, as the model sees it; `price` and `cost` as bodies."""
+
+    channel_id: int
+    channel: str
+    origin: Origin
+    price: dict[str, Any] | None
+    cost: dict[str, Any] | None
+    cost_ref: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +67,7 @@ class ChannelRow:
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A model as operators see it."""
+    """A model as operators see it. `price_ref`: the entry of the default catalogue that its price was taken from."""
 
     name: str
     kind: str
@@ -52,7 +75,10 @@ class ModelRow:
     context_window: int | None
     max_output_tokens: int | None
     price: dict[str, Any] | None
+    price_ref: str | None
     free: bool
+    group: str | None
+    group_ratio: Decimal
     aliases: list[str]
     created_at: datetime
 
@@ -111,16 +137,23 @@ async def delete_channel(connection: AsyncConnection, channel_id: int) -> None:
 
 
 async def put_model(
-    connection: AsyncConnection, name: str, values: Mapping[str, Any], price: Price | None, names: Sequence[str]
+    connection: AsyncConnection,
+    name: str,
+    values: Mapping[str, Any],
+    price: Price | None,
+    names: Sequence[str],
+    price_ref: str | None = None,
 ) -> ModelRow:
     """Makes a model or replaces it whole; a changed price becomes a new row, the old one stays for its entries.
 
-    Raises GatewayError 409 when the name, or one of the aliases, is taken.
+    `values` are columns. Raises GatewayError: 409 when the name, or one of the aliases, is taken, 422 for an unknown group.
     """
     alias_of = (await connection.execute(select(aliases.c.model).where(aliases.c.alias == name))).scalar()
     if alias_of is not None:
         raise GatewayError(Kind.CONFLICT, "name_taken", f"'{name}' is an alias of '{alias_of}'.", param="name")
-    columns = {**values, "price_id": await _price_id(connection, name, price)}
+    columns = {"model_group": None, **values, "price_ref": price_ref}
+    await hold_group(connection, columns["model_group"])
+    columns["price_id"] = await price_row(connection, name, price)
     statement = upsert(models).values(name=name, **columns)
     await connection.execute(statement.on_conflict_do_update(index_elements=[models.c.name], set_=columns))
     await _replace_aliases(connection, name, names)
@@ -136,11 +169,12 @@ async def update_model(
     change_price: bool = False,
     names: Sequence[str] | None = None,
 ) -> ModelRow:
-    """Changes what is given. Raises GatewayError 404, 409."""
+    """Changes what is given; a price is the operator's own from then on. Raises GatewayError 404, 409, 422."""
     await get_model(connection, name)
     columns = dict(values)
+    await hold_group(connection, columns.get("model_group"))
     if change_price:
-        columns["price_id"] = await _price_id(connection, name, price)
+        columns |= {"price_id": await price_row(connection, name, price), "price_ref": None}
     if columns:
         await connection.execute(update(models).where(models.c.name == name).values(**columns))
     if names is not None:
@@ -160,18 +194,41 @@ async def has_model(connection: AsyncConnection, name: str) -> bool:
     return (await connection.execute(select(models.c.name).where(models.c.name == name))).first() is not None
 
 
-async def serving_channels(connection: AsyncConnection, names: Sequence[str]) -> Mapping[str, list[str]]:
-    """Names of the channels that list each of these models, disabled ones included."""
+async def serving_channels(connection: AsyncConnection, names: Sequence[str]) -> Mapping[str, list[Serving]]:
+    """The channels that list each of these models by name, disabled ones included."""
+    column = channel_models.c
     query = (
-        select(channel_models.c.model, channels.c.name)
-        .join(channels, channels.c.id == channel_models.c.channel_id)
-        .where(channel_models.c.model.in_(names))
+        select(channel_models, channels.c.name, channels.c.provider, channels.c.base_url)
+        .join(channels, channels.c.id == column.channel_id)
+        .where(column.model.in_(names))
         .order_by(channels.c.name)
     )
-    serving: dict[str, list[str]] = {}
-    for model, channel in await connection.execute(query):
-        serving.setdefault(model, []).append(channel)
+    rows = (await connection.execute(query)).mappings().all()
+    bodies = await price_bodies(connection, [id for row in rows for id in (row["price_id"], row["cost_id"])])
+    serving: dict[str, list[Serving]] = {}
+    for row in rows:
+        origin = Origin(row["provider"], row["base_url"], row["upstream_model"])
+        item = Serving(
+            row["channel_id"],
+            row["name"],
+            origin,
+            bodies.get(row["price_id"]),
+            bodies.get(row["cost_id"]),
+            row["cost_ref"],
+        )
+        serving.setdefault(row["model"], []).append(item)
     return serving
+
+
+async def origins_of(connection: AsyncConnection, model: str) -> list[Origin]:
+    """Where a model is bought: its channels, those that are tried first in front."""
+    query = (
+        select(channels.c.provider, channels.c.base_url, channel_models.c.upstream_model)
+        .join(channels, channels.c.id == channel_models.c.channel_id)
+        .where(channel_models.c.model == model)
+        .order_by(channels.c.enabled.desc(), channels.c.priority.desc(), channels.c.id)
+    )
+    return [Origin(*row) for row in await connection.execute(query)]
 
 
 async def list_models(connection: AsyncConnection, *, after: str = "", limit: int = 100) -> list[ModelRow]:
@@ -188,7 +245,10 @@ async def delete_model(connection: AsyncConnection, name: str) -> None:
 
 
 def _model_query() -> Any:
-    return select(models, prices.c.body).outerjoin(prices, prices.c.id == models.c.price_id)
+    joined = models.outerjoin(prices, prices.c.id == models.c.price_id).outerjoin(
+        model_groups, model_groups.c.name == models.c.model_group
+    )
+    return select(models, prices.c.body, model_groups.c.ratio).select_from(joined)
 
 
 async def _read_models(connection: AsyncConnection, query: Any) -> list[ModelRow]:
@@ -205,7 +265,10 @@ async def _read_models(connection: AsyncConnection, query: Any) -> list[ModelRow
             context_window=row["context_window"],
             max_output_tokens=row["max_output_tokens"],
             price=None if row["body"] is None else dict(row["body"]),
+            price_ref=row["price_ref"],
             free=row["free"],
+            group=row["model_group"],
+            group_ratio=Decimal(1) if row["ratio"] is None else row["ratio"],
             aliases=named.get(row["name"], []),
             created_at=row["created_at"],
         )
@@ -218,15 +281,35 @@ async def _read_channels(connection: AsyncConnection, query: Any) -> list[Channe
     served: dict[int, list[ServedModel]] = {}
     wanted = channel_models.c.channel_id.in_([row["id"] for row in rows])
     found = select(channel_models).where(wanted).order_by(channel_models.c.model)
-    for item in (await connection.execute(found)).mappings():
-        served.setdefault(item["channel_id"], []).append(ServedModel(item["model"], item["upstream_model"]))
+    items = (await connection.execute(found)).mappings().all()
+    bodies = await price_bodies(connection, [id for item in items for id in (item["price_id"], item["cost_id"])])
+    for item in items:
+        price, cost = bodies.get(item["price_id"]), bodies.get(item["cost_id"])
+        one = ServedModel(
+            item["model"],
+            item["upstream_model"],
+            None if price is None else read_price(price),
+            None if cost is None else read_price(cost),
+            item["cost_ref"],
+        )
+        served.setdefault(item["channel_id"], []).append(one)
     return [ChannelRow(**row, models=tuple(served.get(row["id"], ()))) for row in rows]
 
 
 async def _replace_served(connection: AsyncConnection, channel_id: int, served: Sequence[ServedModel]) -> None:
     await connection.execute(delete(channel_models).where(channel_models.c.channel_id == channel_id))
     if served:
-        rows = [{"channel_id": channel_id, "model": s.model, "upstream_model": s.upstream_model} for s in served]
+        rows = [
+            {
+                "channel_id": channel_id,
+                "model": item.model,
+                "upstream_model": item.upstream_model,
+                "price_id": await price_row(connection, item.model, item.price),
+                "cost_id": await price_row(connection, item.model, item.cost),
+                "cost_ref": item.cost_ref,
+            }
+            for item in served
+        ]
         await connection.execute(insert(channel_models), rows)
 
 
@@ -244,18 +327,6 @@ async def _replace_aliases(connection: AsyncConnection, model: str, names: Seque
         raise GatewayError(
             Kind.CONFLICT, "alias_taken", "An alias belongs to another model, or stands twice.", param="aliases"
         ) from error
-
-
-async def _price_id(connection: AsyncConnection, model: str, price: Price | None) -> int | None:
-    """The row of this price: the newest one of the model if it says the same, else a new one."""
-    if price is None:
-        return None
-    query = select(prices).where(prices.c.model == model).order_by(prices.c.id.desc()).limit(1)
-    newest = (await connection.execute(query)).mappings().one_or_none()
-    if newest is not None and read_price(newest["body"]) == price:
-        return int(newest["id"])
-    made = insert(prices).values(model=model, body=write_price(price)).returning(prices.c.id)
-    return int((await connection.execute(made)).scalar_one())
 
 
 def _name_taken(name: str) -> GatewayError:

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from app.api.admin.channel_fields import NewChannel, get_provider, new_columns, served_models
-from app.api.admin.channels import choose_model, open_row
+from app.api.admin.channel_fields import NewChannel, get_provider, new_columns
+from app.api.admin.channels import choose_model, find_served, open_row
 from app.api.admin.probe import TIMEOUT, ProbeBody, probe
 from app.api.admin.shapes import MAX_ID
 from app.catalog import store
+from app.catalog.defaults import DefaultPrices
 from app.catalog.store import ChannelRow
 from app.commands.desk import BATCH, Desk, at_desk, fail, faults_reported, in_batches, print_table
 from app.providers import discover
@@ -47,7 +48,8 @@ def add(
         }
         body = NewChannel.model_validate(values)
         columns = new_columns(body, desk.providers, desk.vault)
-        return await store.create_channel(desk.connection, columns, served_models(body.models))
+        served = await find_served(desk.connection, DefaultPrices(), body.models, columns)
+        return await store.create_channel(desk.connection, columns, served)
 
     made = at_desk(work)
     typer.echo(f"Channel {made.id} ({made.name}); try it: relaygate channels test {made.id}")

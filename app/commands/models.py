@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from app.api.admin.models import ModelDefinition
+from app.api.admin.models import ModelDefinition, define_model
 from app.api.admin.shapes import Name, Shape
 from app.catalog import store
+from app.catalog.defaults import DefaultPrices
 from app.catalog.store import ModelRow
 from app.commands.desk import BATCH, Desk, at_desk, in_batches, print_table
+from app.commands.prices import brief
 
 models = typer.Typer(help="Models: what may be called, and what it costs.", no_args_is_help=True)
 
@@ -28,9 +30,10 @@ def set_model(
     per_call: Annotated[str | None, typer.Option(help="Dollars a call.")] = None,
     max_output_tokens: Annotated[int | None, typer.Option(help="Held for where a request names no cap.")] = None,
     alias: Annotated[list[str] | None, typer.Option(help="Another name for it, several times.")] = None,
+    group: Annotated[str | None, typer.Option(help="The model group whose ratio multiplies the price.")] = None,
     free: Annotated[bool, typer.Option("--free", help="Served without charge.")] = False,
 ) -> None:
-    """Create a model, or replace it whole."""
+    """Create a model, or replace it whole. Without a price it gets the price catalogue's, if that knows it."""
     amounts = {"input_mtok": input_mtok, "output_mtok": output_mtok, "per_call": per_call}
     price = {field: amount for field, amount in amounts.items() if amount is not None}
 
@@ -40,16 +43,19 @@ def set_model(
             "kind": "chat",
             "max_output_tokens": max_output_tokens,
             "aliases": alias or [],
-            "price": price or None,
+            "group": group,
+            **({"price": price} if price else {}),
             "free": free,
         }
-        body = ModelDefinition.model_validate(values)
-        columns = body.model_dump(exclude={"price", "aliases"})
-        return await store.put_model(desk.connection, name, columns, body.price, body.aliases)
+        return await define_model(desk.connection, DefaultPrices(), name, ModelDefinition.model_validate(values))
 
     made = at_desk(work)
-    unpriced = "" if made.free or made.price is not None else "; it has no price yet, so it isn't served"
-    typer.echo(f"Model {made.name}{unpriced}")
+    note = ""
+    if made.price_ref is not None:
+        note = f"; its price is the catalogue's: {made.price_ref}"
+    elif made.price is None and not made.free:
+        note = "; it has no price yet, so it isn't served"
+    typer.echo(f"Model {made.name}{note}")
 
 
 @models.command("list")
@@ -62,13 +68,14 @@ def list_models() -> None:
 
         found = await in_batches(fetch)
         serving = await store.serving_channels(desk.connection, [model.name for model in found])
-        return [_row(model, serving.get(model.name, [])) for model in found]
+        return [_row(model, [item.channel for item in serving.get(model.name, [])]) for model in found]
 
-    print_table(("name", "price", "max_output", "aliases", "channels"), at_desk(work))
+    print_table(("name", "price", "from", "group", "max_output", "aliases", "channels"), at_desk(work))
 
 
 def _row(model: ModelRow, channels: list[str]) -> Sequence[object]:
     price: str | None = "free"
     if not model.free:
-        price = None if model.price is None else " ".join(f"{k}={v}" for k, v in model.price.items() if v != "0")
-    return [model.name, price, model.max_output_tokens, ",".join(model.aliases) or None, ",".join(channels) or None]
+        price = None if model.price is None else brief(model.price)
+    names = ",".join(model.aliases) or None, ",".join(channels) or None
+    return [model.name, price, model.price_ref, model.group, model.max_output_tokens, *names]

@@ -1,22 +1,24 @@
 """What was used and charged, read back: entries by filter, newest first, and their sums.
 
-An entry's id is a UUID version 7, so id order is time order, and the primary key (account, id) serves every page.
+An entry's id is a UUID version 7, so id order is time order: the indexes, which end with the id, serve every page of an
+account or a key, and a stretch of time is a few of the monthly partitions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Date, Row, Select, cast, func, select, text, true
+from sqlalchemy import BigInteger, ColumnElement, Date, Row, Select, cast, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.tables.accounts import accounts, keys
+from app.db.tables.accounts import keys
 from app.db.tables.catalog import prices
 from app.db.tables.ledger import entries
 from app.errors import GatewayError, Kind
@@ -25,7 +27,14 @@ from app.ledger.records import Status
 CLOCK_MARGIN = 24 * 3600 * 1000
 """Milliseconds by which the clock of the process that drew an id may differ from the database's, which wrote the time."""
 
+_WINDOWS = (1, 24, 31 * 24)
+"""Hours."""
+
 _TIMEOUT = text("SET LOCAL statement_timeout = '15s'")
+_IN_ORDER = text("SET LOCAL enable_sort = off")
+"""PostgreSQL doesn't know that a key has one account: it expects next to no entries of a key in an account, and would read
+all there are to sort them, where the index has them in order and a page takes fifty."""
+
 _CANCELLED = "57014"  # query_canceled, https://www.postgresql.org/docs/current/errcodes-appendix.html
 
 
@@ -54,7 +63,9 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One request's end. Amounts are nano-dollars; `price` is the body of the price row that was applied, None if free."""
+    """One request's end. Amounts are nano-dollars; `cost` is what the vendor takes, None if unknown; `price` is the body of
+    the price row that was applied, None if free.
+    """
 
     account_id: int
     id: UUID
@@ -68,7 +79,7 @@ class Entry:
     held: int
     charged: int
     uncollected: int
-    usage: dict[str, int]
+    usage: dict[str, Any]
     price_id: int | None
     ratio_ppm: int
     group_ppm: int
@@ -79,12 +90,18 @@ class Entry:
     first_byte_ms: int | None
     attempts: int
     error: str | None
-    price: dict[str, str] | None
+    price: dict[str, Any] | None
 
 
 async def list_entries(connection: AsyncConnection, filter: Filter, *, before: UUID | None, limit: int) -> list[Entry]:
     """Newest first, with ids below `before`. Raises GatewayError 400 when it takes too long."""
-    rows = await _execute(connection, _page(filter, before, limit))
+    rows: Sequence[Row[Any]] = ()
+    if filter.account_id is not None or filter.key_id is not None:
+        await connection.execute(_IN_ORDER)
+    for after in _floors(filter, before):
+        rows = await read_bounded(connection, _page(filter, before, after, limit))
+        if len(rows) == limit:
+            break
     return [Entry(**row._mapping) for row in rows]
 
 
@@ -92,29 +109,38 @@ async def sum_entries(
     connection: AsyncConnection, filter: Filter, by: Sequence[Group], *, limit: int
 ) -> list[Mapping[str, Any]]:
     """Sums split by `by`, in its order, the newest day first: the columns of the groups, then requests, charged
-    (nano-dollars), input_tokens, output_tokens and estimated (how many of the requests are). Raises GatewayError 400 when
-    it takes too long.
+    (nano-dollars), input_tokens, output_tokens and estimated (how many of the requests are); cost and margin (nano-dollars,
+    None where no cost is known) over the requests whose cost is known, and cost_unknown, how many were answered without one.
+    Raises GatewayError 400 when it takes too long.
     """
     groups = [_column(group) for group in by]
+    column = entries.c
+    known, answered = column.cost.is_not(None), column.status != Status.RELEASED.value
     query = (
         select(
             *groups,
             func.count().label("requests"),
-            func.sum(entries.c.charged).label("charged"),
+            func.sum(column.charged).label("charged"),
             _tokens("input_tokens"),
             _tokens("output_tokens"),
-            func.count().filter(entries.c.estimated).label("estimated"),
+            func.count().filter(column.estimated).label("estimated"),
+            func.sum(column.cost).label("cost"),
+            (func.sum(column.charged).filter(known) - func.sum(column.cost)).label("margin"),
+            func.count().filter(~known, answered).label("cost_unknown"),
         )
-        .where(*_conditions(filter))
+        .where(*conditions(filter))
         .group_by(*groups)
         .order_by(*(column.desc() if group is Group.DAY else column for group, column in zip(by, groups, strict=True)))
         .limit(limit)
     )
-    return [dict(row._mapping) for row in await _execute(connection, query)]
+    return [dict(row._mapping) for row in await read_bounded(connection, query)]
 
 
-async def _execute(connection: AsyncConnection, query: Select[Any]) -> Sequence[Row[Any]]:
-    """Bounded: the ledger shares its database with whoever asks for the sums of ten years."""
+async def read_bounded(connection: AsyncConnection, query: Select[Any]) -> Sequence[Row[Any]]:
+    """The rows, within 15 seconds: the ledger shares its database with whoever asks for the sums of ten years.
+
+    Raises GatewayError 400 `query_too_broad`.
+    """
     await connection.execute(_TIMEOUT)
     try:
         rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
@@ -126,28 +152,44 @@ async def _execute(connection: AsyncConnection, query: Select[Any]) -> Sequence[
     return rows
 
 
-def _page(filter: Filter, before: UUID | None, limit: int) -> Select[Any]:
-    conditions = _conditions(filter)
-    if before is not None:
-        conditions.append(entries.c.id < before)
-    newest = select(entries).where(*conditions).order_by(entries.c.id.desc()).limit(limit)
+def _floors(filter: Filter, before: UUID | None) -> Iterator[UUID | None]:
+    """From which id on to look for a page, one after the other until it is full; None is from the first.
+
+    An account's newest are found by its index. For all accounts there is none, which every request would pay for; but ids
+    are in the order of time, and the newest page is mostly that of the last hour.
+    """
     if filter.account_id is None and filter.key_id is None:
-        # The newest of each account, merged: there is no index over all, which every request would pay for.
-        each = newest.where(entries.c.account_id == accounts.c.id).lateral("each")
-        newest = select(each).select_from(accounts.join(each, true())).order_by(each.c.id.desc()).limit(limit)
-    page = newest.subquery("page")
+        now = time.time_ns() // 1_000_000
+        ends = [now] if before is None else [before.int >> 80]
+        if filter.until is not None:
+            ends.append(int(filter.until.timestamp() * 1000) + CLOCK_MARGIN)
+        for hours in _WINDOWS:
+            yield UUID(int=max(0, min(ends) - hours * 3_600_000) << 80)
+    yield None
+
+
+def _page(filter: Filter, before: UUID | None, after: UUID | None, limit: int) -> Select[Any]:
+    chosen = conditions(filter)
+    if before is not None:
+        chosen.append(entries.c.id < before)
+    if after is not None:
+        chosen.append(entries.c.id >= after)
+    page = select(entries).where(*chosen).order_by(entries.c.id.desc()).limit(limit).subquery("page")
     priced = page.outerjoin(prices, prices.c.id == page.c.price_id)
     return select(page, prices.c.body.label("price")).select_from(priced).order_by(page.c.id.desc())
 
 
-def _conditions(filter: Filter) -> list[ColumnElement[bool]]:
+def conditions(filter: Filter) -> list[ColumnElement[bool]]:
+    """The filter as SQL. A time bounds the ids too, so that months that can't hold it aren't looked at."""
     column = entries.c
     found: list[ColumnElement[bool]] = []
     if filter.account_id is not None:
         found.append(column.account_id == filter.account_id)
     if filter.key_id is not None:
-        owner = select(keys.c.account_id).where(keys.c.id == filter.key_id).scalar_subquery()
-        found += [column.key_id == filter.key_id, column.account_id == owner]
+        found.append(column.key_id == filter.key_id)
+        if filter.account_id is None:  # the indexes begin with the account
+            owner = select(keys.c.account_id).where(keys.c.id == filter.key_id).scalar_subquery()
+            found.append(column.account_id == owner)
     if filter.model is not None:
         found.append(column.model == filter.model)
     if filter.channel_id is not None:
@@ -155,14 +197,14 @@ def _conditions(filter: Filter) -> list[ColumnElement[bool]]:
     if filter.status is not None:
         found.append(column.status == filter.status.value)
     if filter.since is not None:
-        found += [column.created_at >= filter.since, column.id >= _first_id(filter.since, -CLOCK_MARGIN)]
+        found += [column.created_at >= filter.since, column.id >= first_id(filter.since, -CLOCK_MARGIN)]
     if filter.until is not None:
-        found += [column.created_at < filter.until, column.id < _first_id(filter.until, CLOCK_MARGIN)]
+        found += [column.created_at < filter.until, column.id < first_id(filter.until, CLOCK_MARGIN)]
     return found
 
 
-def _first_id(moment: datetime, margin: int) -> UUID:
-    """The lowest id of a millisecond: what lets the primary key find a time."""
+def first_id(moment: datetime, margin: int = 0) -> UUID:
+    """The lowest id of a time, `margin` milliseconds later: what lets partitions and indexes find it."""
     milliseconds = int(moment.timestamp() * 1000) + margin
     return UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80)
 

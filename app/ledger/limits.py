@@ -38,7 +38,7 @@ class Limits:
     spent: int | None = None
 
 
-NONE = Limits()
+NO_LIMITS = Limits()
 
 # What a budget has spent is what was charged since its period began; both are known only here when it is set in the middle.
 _BEGIN_PERIOD = text(

@@ -53,7 +53,9 @@ async def admit(
     `balance_held`, `rate_limit_exceeded`, `budget_exceeded`; 503 while the ledger is away.
     """
     price, ratios = plan.price, (principal.ratio_ppm, plan.model.group_ppm)
-    likely = plan.candidates[0]  # what an orphan is charged at: the first to be tried is the one that most likely answers
+    likely = plan.candidates[
+        0
+    ]  # what an orphan is charged at: the first to be tried is the one that most likely answers
     input_tokens = bound_of_request(request.body, request.fields["messages"])
     cap = _output_cap(request, plan, default_cap)
     fair_input = input_tokens * 3 // 5  # where the bound is cautious: for English it is 1.6 times the count

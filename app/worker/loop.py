@@ -12,19 +12,22 @@ from uuid import UUID
 
 from app.core.background import end_task
 from app.db.engine import DATABASE_ERRORS
+from app.ledger.partitions import tend_partitions
 from app.ledger.sweep import STRAY_AGE, find_dead_owners, release_strays, renew_lease, resolve_orphans
 from app.logs import get_log
 from app.services import Services
+from app.webhooks.outbox import prune
 
 log = get_log("relaygate.worker")
 
 PARENT_CHECK = 1.0
+UPKEEP_PAUSE = 3600.0
 
 Job = Callable[[], Awaitable[None]]
 
 
 class Worker:
-    """Heartbeat in every process; sweeping where the role says so."""
+    """Heartbeat in every process; sweeping and delivering where the role says so."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -40,18 +43,23 @@ class Worker:
         if self._services.settings.workers > 1:
             jobs.append((PARENT_CHECK, partial(self._end_with_parent, os.getppid())))
         self._tasks = [asyncio.create_task(self._repeat(pause, job)) for pause, job in jobs]
+        if self._services.settings.role != "api":
+            self._tasks.append(asyncio.create_task(self._repeat(UPKEEP_PAUSE, self._keep_up, first=0.0)))
+            self._services.deliverer.start()
 
     async def stop(self) -> None:
+        await self._services.deliverer.stop()
         for task in self._tasks:
             await end_task(task)
 
-    async def _repeat(self, pause: float, job: Job) -> None:
+    async def _repeat(self, pause: float, job: Job, *, first: float | None = None) -> None:
+        await asyncio.sleep(pause if first is None else first)
         while True:
-            await asyncio.sleep(pause)
             try:
                 await job()
             except DATABASE_ERRORS as error:
                 log.warning("job_failed", job=str(job), error=type(error).__name__)
+            await asyncio.sleep(pause)
 
     async def _end_with_parent(self, parent: int) -> None:
         """A supervisor that was killed can't stop its processes: left alone they would go on holding the port."""
@@ -65,6 +73,11 @@ class Worker:
         count = await release_strays(self._engine, self._services.instance, self._services.ledger.open)
         if count:
             log.warning("strays_released", count=count)
+
+    async def _keep_up(self) -> None:
+        await tend_partitions(self._engine, self._services.settings.retention_months)
+        async with self._engine.begin() as connection:
+            await prune(connection)
 
     async def _sweep(self) -> None:
         """Resolves holds of owners that stayed dead for a quarter of the lease while the database was there to renew at.

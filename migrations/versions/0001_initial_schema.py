@@ -101,6 +101,7 @@ def upgrade() -> None:
         sa.CheckConstraint("state IN ('pending', 'delivered', 'failed')", name=op.f("ck_deliveries_state")),
         sa.PrimaryKeyConstraint("account_id", "id", name=op.f("pk_deliveries")),
     )
+    op.create_index("ix_deliveries_id", "deliveries", ["id"], unique=False)
     op.create_index(
         "ix_deliveries_due", "deliveries", ["next_at"], unique=False, postgresql_where=sa.text("state = 'pending'")
     )
@@ -147,6 +148,7 @@ def upgrade() -> None:
         postgresql_partition_by="RANGE (id)",
     )
     op.create_index("ix_entries_account_id_key_id_id", "entries", ["account_id", "key_id", "id"], unique=False)
+    op.create_index("ix_entries_id", "entries", ["id"], unique=False, postgresql_using="brin")
     op.create_index("ix_entries_created_at", "entries", ["created_at"], unique=False, postgresql_using="brin")
     op.create_table(
         "entry_totals",
@@ -154,6 +156,7 @@ def upgrade() -> None:
         sa.Column("key_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("entries", sa.BigInteger(), nullable=False),
         sa.Column("charged", sa.BigInteger(), nullable=False),
+        sa.Column("uncollected", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("account_id", "key_id", name=op.f("pk_entry_totals")),
     )
     op.create_table(

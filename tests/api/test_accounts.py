@@ -22,6 +22,9 @@ def _create(admin: httpx2.Client, **fields: Any) -> dict[str, Any]:
     return made
 
 
+NO_LIMITS = {"rpm": None, "tpm": None, "rpd": None, "concurrency": None, "budget": None}
+
+
 def test_an_account_starts_with_nothing(admin: httpx2.Client) -> None:
     made = _create(admin, name="Forschung 研究", email="ai@example.com", role="admin", price_ratio="0.850000")
     created_at = made.pop("created_at")
@@ -37,6 +40,8 @@ def test_an_account_starts_with_nothing(admin: httpx2.Client) -> None:
         "held": "0",
         "charged": "0",
         "granted": "0",
+        "notify": None,
+        **NO_LIMITS,
     }
     assert admin.get(f"/accounts/{made['id']}").json() == made | {"created_at": created_at}
 
@@ -82,7 +87,6 @@ def test_a_patch_changes_what_is_given(admin: httpx2.Client) -> None:
         ("price_ratio", "x"),
         ("price_ratio", "1_0"),
         ("price_ratio", [1]),
-        ("notify", {"webhook_url": "https://example.com", "webhook_secret": "s", "threshold": "1"}),
         ("balance", "5"),
         ("id", 1),
         ("granted", "5"),
@@ -287,3 +291,24 @@ class TestGrants:
         assert [grant["amount"] for grant in first["data"] + second["data"]] == ["5", "4", "3", "2", "1"]
         assert second["next_cursor"] is None
         assert_refused(admin.get(path, params={"cursor": "x"}), "cursor", 400)
+
+
+def test_an_accounts_limits_count_for_all_its_keys(gateway: Gateway, operator: Operator, admin: httpx2.Client) -> None:
+    made = _create(admin, name="limited", rpm=2, budget={"amount": "5", "period": "week"})
+    assert (made["rpm"], made["budget"]["amount"], made["budget"]["period"]) == (2, "5", "week")
+    path = f"/accounts/{made['id']}"
+    assert admin.post(f"{path}/grants", json={"amount": "1"}).status_code == 201
+    model = operator.model("demo")
+    keys = [operator.call("POST", "/keys", json={"account_id": made["id"], "name": "k"})["key"] for _ in range(2)]
+    statuses = []
+    for key in (*keys, *keys):
+        headers = {"authorization": f"Bearer {key}"}
+        body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+        answer = httpx2.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=30)
+        statuses.append(answer.status_code)
+    assert statuses == [200, 200, 429, 429]
+    assert "your account" in answer.json()["error"]["message"]
+    changed = admin.patch(path, json={"rpm": None, "budget": None}).json()
+    assert {name: changed[name] for name in NO_LIMITS} == NO_LIMITS
+    listed = admin.get("/accounts", params={"limit": 200}).json()["data"]
+    assert all(name in listed[0] for name in NO_LIMITS)

@@ -29,6 +29,12 @@ def _body(**fields: Any) -> dict[str, Any]:
     }
 
 
+def _served(model: str, upstream_model: str | None = None, **prices: Any) -> dict[str, Any]:
+    """A served model as it is shown, without prices unless they are given."""
+    unpriced = {"price": None, "cost": None, "cost_ref": None}
+    return {"model": model, "upstream_model": upstream_model or model, **unpriced, **prices}
+
+
 def _create(admin: httpx2.Client, **fields: Any) -> dict[str, Any]:
     response = admin.post("/channels", json=_body(**fields))
     assert response.status_code == 201, response.text
@@ -64,7 +70,7 @@ def test_a_channel_has_its_providers_address(admin: httpx2.Client) -> None:
         "provider": "openai",
         "base_url": "https://api.openai.com/v1",
         "has_api_key": True,
-        "models": [{"model": "a", "upstream_model": "org/a?x=1"}, {"model": "z", "upstream_model": "z"}],
+        "models": [_served("a", "org/a?x=1"), _served("z")],
         "priority": 0,
         "weight": 1,
         "enabled": True,
@@ -87,7 +93,8 @@ def test_a_patch_changes_what_is_given(admin: httpx2.Client, demo: DemoProcess) 
     changed = {"name": made["name"] + "x", "priority": -5, "weight": 7, "enabled": False}
     assert admin.patch(path, json=changed).json() == made | changed
     models = [{"model": "n", "upstream_model": "demo"}]
-    assert admin.patch(path, json={"models": models}).json() == made | changed | {"models": models}
+    shown = {"models": [_served("n", "demo")]}
+    assert admin.patch(path, json={"models": models}).json() == made | changed | shown
     back = admin.patch(path, json={"base_url": None}).json()
     assert back["base_url"] == "https://api.openai.com/v1"
     moved = admin.patch(path, json={"provider": "ollama", "base_url": None, "api_key": None}).json()
@@ -182,6 +189,15 @@ BAD_FIELDS: list[tuple[str, Any, str]] = [
     ("models", [{"model": "a\x00"}], "models.0.model"),
     ("models", [{"model": "a", "upstream_model": ""}], "models.0.upstream_model"),
     ("models", [{"model": "a", "price": 1}], "models.0.price"),
+    ("models", [{"model": "a", "price": {}}], "models.0.price"),
+    ("models", [{"model": "a"}, {"model": "b", "cost": {"per_call": "-1"}}], "models.1.cost.per_call"),
+    (
+        "models",
+        [{"model": "a", "cost": {"variants": [{"when": {"x": 1}, "per_call": 1}]}}],
+        "models.0.cost.variants.0.when.x",
+    ),
+    ("models", [{"model": "a", "cost_ref": "openai/gpt-4o"}], "models.0.cost_ref"),
+    ("models", [{"model": "a", "free": True}], "models.0.free"),
     ("models", [{"model": "a"}, {"model": "b"}, {"model": "a", "upstream_model": "c"}], "models"),
     ("models", [{"model": f"m{i}"} for i in range(1001)], "models"),
     ("priority", "1", "priority"),
@@ -281,6 +297,63 @@ def test_options_reach_the_upstream_and_credentials_among_them_are_hidden(
     assert headers["authorization"] == f"Bearer {HEADER_SECRET}"
     changed = admin.patch(f"/channels/{made['id']}", json={"options": {}}).json()
     assert changed["options"]["headers"] == {}
+
+
+class TestPrices:
+    """What clients pay over a channel, and what the vendor takes."""
+
+    def test_are_kept_as_they_were_given(self, admin: httpx2.Client) -> None:
+        price, cost = {"input_mtok": "3"}, {"input_mtok": "2", "variants": [{"when": {"size": "l"}, "per_image": "1"}]}
+        made = _create(admin, models=[{"model": "a", "price": price, "cost": cost}, {"model": "b", "price": price}])
+        assert made["models"] == [_served("a", price=price, cost=cost), _served("b", price=price)]
+        assert admin.get(f"/channels/{made['id']}").json() == made
+
+    @pytest.mark.parametrize(
+        ("provider", "base_url", "upstream_model", "ref"),
+        [
+            ("openai", None, "gpt-4o-mini", "openai/gpt-4o-mini"),
+            ("azure", "https://x.openai.azure.com/openai/v1", "gpt-4o-mini", "openai/gpt-4o-mini"),
+            ("xai", None, "grok-3", "x-ai/grok-3"),
+            ("openrouter", None, "openai/gpt-4o-mini", "openrouter/openai/gpt-4o-mini"),
+            (
+                "openai_compatible",
+                "https://api.groq.com/openai/v1",
+                "llama-3.3-70b-versatile",
+                "groq/llama-3.3-70b-versatile",
+            ),
+            ("openai_compatible", "http://127.0.0.1:9/v1", "gpt-4o-mini", None),
+            ("ollama", None, "gpt-4o-mini", None),
+        ],
+    )
+    def test_a_cost_that_isnt_given_is_the_catalogues(
+        self, admin: httpx2.Client, provider: str, base_url: str | None, upstream_model: str, ref: str | None
+    ) -> None:
+        served = [
+            {"model": "m", "upstream_model": upstream_model},
+            {"model": "n", "upstream_model": "gpt-4o", "cost": None},
+        ]
+        made = _create(admin, provider=provider, base_url=base_url, models=served)
+        first, second = made["models"]
+        assert (first["cost_ref"], first["price"], second["cost"], second["cost_ref"]) == (ref, None, None, None)
+        assert (first["cost"] is None) == (ref is None)
+
+    def test_stay_until_the_models_are_given_again(self, admin: httpx2.Client) -> None:
+        made = _create(admin, models=[{"model": "gpt-4o-mini", "price": {"per_call": "1"}}])
+        path = f"/channels/{made['id']}"
+        assert made["models"][0]["cost_ref"] == "openai/gpt-4o-mini"
+        assert admin.patch(path, json={"priority": 1}).json()["models"] == made["models"]
+        moved = admin.patch(path, json={"models": [{"model": "gpt-4o-mini", "cost": {"per_call": "0"}}]}).json()
+        assert moved["models"] == [_served("gpt-4o-mini", cost={"per_call": "0"})]
+
+    def test_are_shown_on_the_model(self, admin: httpx2.Client, operator: Operator) -> None:
+        model = operator.model()
+        one = {"model": model, "upstream_model": "x", "price": {"per_call": "1"}, "cost": {"per_call": "0.5"}}
+        made = _create(admin, models=[one])
+        _create(admin, models=[{"model": model}])
+        shown = admin.patch(f"/models/{model}", json={}).json()
+        assert len(shown["channels"]) == 2
+        priced = {name: value for name, value in one.items() if name != "model"}
+        assert shown["channel_prices"] == [{"channel": made["name"], "cost_ref": None, **priced}]
 
 
 class TestTheLiveTest:

@@ -49,8 +49,12 @@ def test_put_creates_and_then_replaces(admin: httpx2.Client, name: str) -> None:
         "name": name,
         "aliases": [f"{name}-a", f"{name}-b"],
         "price": {"input_mtok": "0.15", "output_mtok": "0.6", "cache_read_mtok": "0", "per_call": "1"},
+        "price_ref": None,
         "free": False,
+        "group": None,
+        "group_ratio": "1",
         "channels": [],
+        "channel_prices": [],
         "created_at": model["created_at"],
     }
     assert _find(admin, name) == model
@@ -64,8 +68,12 @@ def test_put_creates_and_then_replaces(admin: httpx2.Client, name: str) -> None:
         "max_output_tokens": None,
         "aliases": [],
         "price": None,
+        "price_ref": None,
         "free": True,
+        "group": None,
+        "group_ratio": "1",
         "channels": [],
+        "channel_prices": [],
         "created_at": model["created_at"],
     }
 
@@ -87,7 +95,7 @@ def test_a_patch_changes_what_is_given(admin: httpx2.Client, name: str) -> None:
     assert admin.patch(path, json={"free": True}).json() == model | {"free": True}
     assert_refused(admin.patch(path, json={"price": {"per_call": "1"}}), "price")
     priced = admin.patch(path, json={"price": {"per_call": "2"}, "free": False}).json()
-    assert priced == model | {"price": {"input_mtok": "0", "output_mtok": "0", "per_call": "2"}}
+    assert priced == model | {"price": {"per_call": "2"}}
     assert_refused(admin.patch(path, json={"free": True}), "free")
     assert admin.patch(path, json={"free": True, "price": None}).json()["price"] is None
 
@@ -122,8 +130,33 @@ def test_a_patch_changes_what_is_given(admin: httpx2.Client, name: str) -> None:
         ("price", {"input_mtok": "5e9"}, "price.input_mtok"),
         ("price", {"input_mtok": True}, "price.input_mtok"),
         ("price", {"input_mtok": {"base": 1}}, "price.input_mtok"),
-        ("price", {"per_image": "1"}, "price.per_image"),
+        ("price", {"per_pixel": "1"}, "price.per_pixel"),
         ("price", {"variants": []}, "price.variants"),
+        ("price", {"variants": {}}, "price.variants"),
+        ("price", {"per_call": "1", "variants": [1]}, "price.variants.0"),
+        ("price", {"variants": [{"when": {"size": "s"}}]}, "price.variants.0"),
+        ("price", {"variants": [{"per_call": "1"}]}, "price.variants.0.when"),
+        ("price", {"variants": [{"when": {}, "per_call": "1"}]}, "price.variants.0.when"),
+        ("price", {"variants": [{"when": {"foo": "s"}, "per_call": "1"}]}, "price.variants.0.when.foo"),
+        ("price", {"variants": [{"when": {"size": []}, "per_call": "1"}]}, "price.variants.0.when.size"),
+        ("price", {"variants": [{"when": {"size": " "}, "per_call": "1"}]}, "price.variants.0.when.size"),
+        ("price", {"variants": [{"when": {"context_over": "5"}, "per_call": 1}]}, "price.variants.0.when.context_over"),
+        ("price", {"variants": [{"when": {"context_over": -1}, "per_call": 1}]}, "price.variants.0.when.context_over"),
+        (
+            "price",
+            {"variants": [{"when": {"service_tier": "default"}, "per_call": 1}]},
+            "price.variants.0.when.service_tier",
+        ),
+        ("price", {"variants": [{"when": {"size": "s"}, "per_call": "x"}]}, "price.variants.0.per_call"),
+        ("price", {"variants": [{"when": {"size": "s"}, "variants": []}]}, "price.variants.0.variants"),
+        (
+            "price",
+            {"variants": [{"when": {"size": "s"}, "per_call": 1}, {"when": {"size": "S"}, "per_call": 2}]},
+            "price.variants.1.when",
+        ),
+        ("group", "no-such-group", "group"),
+        ("group", "", "group"),
+        ("price_ref", "openai/gpt-4o", "price_ref"),
         ("name", "other", "name"),
         ("price_id", 1, "price_id"),
     ],
@@ -244,3 +277,69 @@ def test_an_entry_keeps_the_price_that_was_applied(admin: httpx2.Client, operato
         charges = [entry["charged"] for entry in entries]
         assert [entry["price"]["per_call"] for entry in entries] == charges
     assert charges[-1] == "0.1"
+
+
+VARIED = {
+    "input_mtok": "1.25",
+    "output_mtok": "10",
+    "per_image": "0.04",
+    "variants": [
+        {"when": {"context_over": 200000}, "input_mtok": "2.5", "output_mtok": "15"},
+        {"when": {"service_tier": "batch", "resolution": "1080p"}, "output_mtok": "0"},
+    ],
+}
+
+
+def test_a_price_with_variants_is_shown_as_it_was_given(admin: httpx2.Client, name: str) -> None:
+    made = admin.put(f"/models/{name}", json={"kind": "chat", "price": VARIED}).json()
+    assert made["price"] == VARIED
+    assert _find(admin, name) == made
+
+
+class TestTheDefaultPrice:
+    """A model without a price of its own takes the price catalogue's."""
+
+    def _put(self, admin: httpx2.Client, name: str, **fields: Any) -> dict[str, Any]:
+        response = admin.put(f"/models/{name}", json={"kind": "chat", **fields})
+        assert response.status_code in (200, 201), response.text
+        made: dict[str, Any] = response.json()
+        return made
+
+    def test_is_taken_where_the_catalogue_knows_the_model(self, admin: httpx2.Client) -> None:
+        made = self._put(admin, "gpt-4o-mini")
+        assert made["price_ref"] == "openai/gpt-4o-mini"
+        assert (made["price"]["input_mtok"], made["price"]["output_mtok"]) == ("0.15", "0.6")
+        listed = admin.get("/price-catalogue", params={"query": "openai/gpt-4o-mini"}).json()["data"]
+        assert made["price"] in [entry["price"] for entry in listed if entry["ref"] == "openai/gpt-4o-mini"]
+
+    def test_is_that_of_the_provider_whose_channel_serves_it(self, admin: httpx2.Client, name: str) -> None:
+        channel = {
+            "name": f"c-{uuid4().hex[:12]}",
+            "provider": "openrouter",
+            "api_key": "k" * 10,
+            "models": [{"model": name, "upstream_model": "openai/gpt-4o"}],
+            "enabled": False,
+        }
+        assert admin.post("/channels", json=channel).status_code == 201
+        assert self._put(admin, name)["price_ref"] == "openrouter/openai/gpt-4o"
+
+    def test_is_not_taken_against_an_operators_word(self, admin: httpx2.Client) -> None:
+        name = "claude-sonnet-4-5"
+        assert self._put(admin, name)["price_ref"] == "anthropic/claude-sonnet-4-5"
+        assert self._put(admin, name, price=None)["price"] is None
+        assert self._put(admin, name, free=True)["price"] is None
+        own = self._put(admin, name, price={"per_call": "1"})
+        assert (own["price"], own["price_ref"]) == ({"per_call": "1"}, None)
+        assert self._put(admin, name)["price_ref"] is not None
+        path = f"/models/{name}"
+        assert admin.patch(path, json={"description": "x"}).json()["price_ref"] is not None
+        assert admin.patch(path, json={"price": {"per_call": "1"}}).json()["price_ref"] is None
+        assert self._put(admin, name)["price_ref"] is not None
+        assert admin.patch(path, json={"price": None}).json()["price_ref"] is None
+
+    def test_is_none_for_an_unknown_model_which_is_refused(
+        self, admin: httpx2.Client, operator: Operator, chat: Chat, name: str
+    ) -> None:
+        assert self._put(admin, name)["price"] is None
+        operator.channel(name, "demo")
+        assert chat(operator.customer(), name).json()["error"]["code"] == "model_not_priced"

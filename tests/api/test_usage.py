@@ -86,8 +86,10 @@ def test_an_entry_says_what_happened(operator: Operator, chat: Chat) -> None:
         "charged": str(cost),
         "uncollected": "0",
         "usage": {"input_tokens": usage["prompt_tokens"], "output_tokens": usage["completion_tokens"]},
-        "price": {"input_mtok": "1", "output_mtok": "2", "per_call": "0"},
+        "price": {"input_mtok": "1", "output_mtok": "2"},
         "price_ratio": "1",
+        "group_ratio": "1",
+        "cost": None,
         "estimated": False,
         "latency_ms": entry["latency_ms"],
         "first_byte_ms": entry["first_byte_ms"],
@@ -169,7 +171,7 @@ def test_times_reach_from_the_first_year_to_the_last(admin: httpx2.Client, traff
     assert admin.get(path, params=params | {"until": "2020-01-01T00:00:00-12:00"}).json()["data"] == []
 
 
-@pytest.mark.parametrize("path", ["/usage", "/usage/summary"])
+@pytest.mark.parametrize("path", ["/usage", "/usage/summary", "/usage.csv"])
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -210,9 +212,36 @@ def test_sums_agree_with_the_entries(admin: httpx2.Client, traffic: Traffic) -> 
             for count in ("input_tokens", "output_tokens"):
                 row[count] += entry["usage"].get(count, 0)
         found = _sum(admin, by=by, **account)
+        assert all(row.pop("cost") is row.pop("margin") is None for row in found)
+        assert sum(row.pop("cost_unknown") for row in found) == 4  # the failed one cost nothing
         assert {
             tuple(row.pop(group) for group in groups): {**row, "charged": Decimal(row["charged"])} for row in found
         } == (expected), by
+
+
+def test_margin_is_over_what_has_a_cost(admin: httpx2.Client, operator: Operator, chat: Chat, gateway: Gateway) -> None:
+    customer, model = operator.customer(), operator.model("demo", price={"per_call": "0.25"})
+    for _ in range(3):
+        assert chat(customer, model).status_code == 200
+    first, second, _ = operator.entries(customer, count=3)
+    costs = {first["id"]: 100_000_000, second["id"]: 400_000_000}
+
+    async def set_costs() -> None:
+        connection = await asyncpg.connect(gateway.database_url)
+        for id, cost in costs.items():
+            await connection.execute("UPDATE entries SET cost = $2 WHERE id = $1", id, cost)
+        await connection.close()
+
+    asyncio.run(set_costs())
+    (row,) = _sum(admin, by="account", account_id=customer.account_id)
+    assert (row["requests"], row["charged"], row["cost_unknown"]) == (3, "0.75", 1)
+    assert (row["cost"], row["margin"]) == ("0.5", "0")
+    entries = _list(admin, account_id=customer.account_id)
+    assert [entry["cost"] for entry in entries] == ["0.1", "0.4", None]
+    (row,) = _sum(admin, by="model", account_id=customer.account_id, since=entries[0]["created_at"])
+    assert (row["cost"], row["margin"], row["cost_unknown"]) == ("0.1", "0.15", 0)
+    (row,) = _sum(admin, by="channel", account_id=customer.account_id, until=entries[1]["created_at"])
+    assert (row["cost"], row["margin"], row["cost_unknown"]) == (None, None, 1)
 
 
 def test_sums_are_by_day_unless_told(admin: httpx2.Client, traffic: Traffic) -> None:

@@ -1,4 +1,4 @@
-"""Prices by hand and by property: what is held is never below what is charged, and a lowered cap spends the last cent."""
+"""Prices by property: what is held is never below what is charged, and a lowered cap spends the last cent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.catalog.prices import FREE, MAX_COST, PPM, Price, read_price, write_price
+from app.catalog.prices import AMOUNTS, FREE, MAX_COST, PIECES, PPM, Price, ceiling
+from app.catalog.variants import Condition, Variant
 from app.core.usage import MAX_PLAUSIBLE_TOKENS, Usage
 
 DOLLAR = 10**9
@@ -19,6 +20,15 @@ FULL = Price(
     output_audio_mtok=80 * DOLLAR,
     per_call=5_000_000,
 )
+INPUT_DETAILS = (
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cache_write_1h_tokens",
+    "input_audio_tokens",
+    "cache_audio_read_tokens",
+    "input_image_tokens",
+)
+OUTPUT_DETAILS = ("reasoning_tokens", "output_audio_tokens", "output_image_tokens")
 PLAIN = Price(input_mtok=2 * DOLLAR, output_mtok=8 * DOLLAR)
 
 
@@ -28,7 +38,7 @@ PLAIN = Price(input_mtok=2 * DOLLAR, output_mtok=8 * DOLLAR)
         (PLAIN, Usage(), PPM, 0),
         (PLAIN, Usage(1000, 500), PPM, 2_000_000 + 4_000_000),
         # what has no price of its own costs what plain tokens cost, once
-        (PLAIN, Usage(1000, 500, 400, 300, 200, 100, 50), PPM, 2_000_000 + 4_000_000),
+        (PLAIN, Usage(1000, 500, 400, 300, 200, 100, 50, 20, 10, 5, 5), PPM, 2_000_000 + 4_000_000),
         (FULL, Usage(), PPM, 5_000_000),  # a call without a token
         (FULL, Usage(1000, 500), PPM, 5_000_000 + 3_000_000 + 7_500_000),
         (FULL, Usage(1000, 0, cache_read_tokens=400), PPM, 5_000_000 + 600 * 3000 + 400 * 300),
@@ -39,7 +49,7 @@ PLAIN = Price(input_mtok=2 * DOLLAR, output_mtok=8 * DOLLAR)
         (FULL, Usage(0, 1000, reasoning_tokens=900), PPM, 5_000_000 + 1000 * 15_000),  # inside the output
         (
             FULL,
-            Usage(1000, 500, 400, 100, 0, 200, 300),
+            Usage(1000, 500, 400, 100, input_audio_tokens=200, output_audio_tokens=300),
             PPM,
             5_000_000 + 300 * 3000 + 400 * 300 + 100 * 3750 + 200 * 40_000 + 200 * 15_000 + 300 * 80_000,
         ),
@@ -77,38 +87,100 @@ def test_worst_costs_by_hand() -> None:
 
 
 amounts = st.one_of(st.integers(0, 5), st.integers(0, 100 * DOLLAR))
-optional = st.one_of(st.none(), amounts)
 ratios = st.one_of(st.just(PPM), st.integers(0, 10 * PPM))
-tokens = st.integers(0, 3_000_000)
+tokens = st.one_of(st.sampled_from([0, 1, 999, 1000, 1001]), st.integers(0, 3_000_000))
+names = st.lists(st.sampled_from(AMOUNTS), unique=True)
+conditions = st.builds(
+    Condition,
+    service_tier=st.sampled_from([None, "batch", "priority"]),
+    context_over=st.sampled_from([None, 0, 1, 1000, 200_000]),
+    traits=st.lists(st.sampled_from([("quality", "high"), ("size", "large")]), unique=True).map(
+        lambda t: tuple(sorted(t))
+    ),
+).filter(lambda when: when != Condition())
 
 
 @st.composite
-def prices(draw: st.DrawFn, *, cheap_reads: bool = True) -> Price:
-    """Any price; `cheap_reads`: reading the cache costs at most what plain input costs, as everywhere today."""
-    plain = draw(amounts), draw(amounts)
-    made = Price(*plain, draw(optional), draw(optional), draw(optional), draw(optional), draw(amounts))
-    if cheap_reads:
-        assume(made.cache_read_mtok is None or made.cache_read_mtok <= made.worst_input())
-    return made
+def some_amounts(draw: st.DrawFn, names: st.SearchStrategy[list[str]] = names) -> dict[str, int]:
+    return {name: draw(amounts) for name in sorted(draw(names), key=AMOUNTS.index)}
+
+
+@st.composite
+def variants(draw: st.DrawFn) -> tuple[Variant, ...]:
+    chosen = draw(st.lists(conditions, unique=True, max_size=4))
+    least_one = st.lists(st.sampled_from(AMOUNTS), unique=True, min_size=1)
+    return tuple(Variant(when, tuple(draw(some_amounts(least_one)).items())) for when in chosen)
+
+
+@st.composite
+def prices(draw: st.DrawFn, *, varied: bool = True) -> Price:
+    """Any price."""
+    return Price(**draw(some_amounts()), variants=draw(variants()) if varied else ())
 
 
 @st.composite
 def usages(draw: st.DrawFn, input_tokens: int, output_tokens: int) -> Usage:
-    """Any usage within the bounds; the details are part of the totals, as `Usage` says."""
-    inputs, outputs = draw(st.integers(0, input_tokens)), draw(st.integers(0, output_tokens))
-    details = st.integers(0, inputs)
-    out = st.integers(0, outputs)
-    return Usage(inputs, outputs, draw(details), draw(details), draw(out), draw(details), draw(out))
+    """Any usage of tokens within the bounds. Details are within the totals, and otherwise as odd as vendors may report."""
+    inside, outside = draw(st.integers(0, input_tokens)), draw(st.integers(0, output_tokens))
+    of_input = {name: draw(st.integers(0, inside)) for name in INPUT_DETAILS}
+    of_output = {name: draw(st.integers(0, outside)) for name in OUTPUT_DETAILS}
+    return Usage(
+        input_tokens=inside,
+        output_tokens=outside,
+        **of_input,
+        **of_output,
+        service_tier=draw(st.sampled_from([None, "batch", "priority", "flex"])),
+        traits=draw(st.fixed_dictionaries({}, optional={"size": st.just("LARGE"), "quality": st.just("high")})),
+    )
 
 
-@given(st.data(), prices(), tokens, tokens, ratios)
+@given(st.data(), prices(), tokens, tokens, ratios, ratios)
 def test_a_hold_covers_any_usage_within_its_bounds(
-    data: st.DataObject, price: Price, input_tokens: int, output_tokens: int, ratio_ppm: int
+    data: st.DataObject, price: Price, input_tokens: int, output_tokens: int, ratio_ppm: int, group_ppm: int
 ) -> None:
     usage = data.draw(usages(input_tokens, output_tokens))
-    cost = price.cost(usage, ratio_ppm)
-    assert 0 <= cost <= price.worst_cost(input_tokens, output_tokens, ratio_ppm) <= MAX_COST
-    assert price.cost(Usage(input_tokens * 3 // 4), ratio_ppm) <= price.worst_cost(input_tokens, 0, ratio_ppm)
+    cost = price.cost(usage, ratio_ppm, group_ppm)
+    assert 0 <= cost <= price.worst_cost(input_tokens, output_tokens, ratio_ppm, group_ppm) <= MAX_COST
+    fewer = Usage(input_tokens * 3 // 4)
+    assert price.cost(fewer, ratio_ppm, group_ppm) <= price.worst_cost(input_tokens, 0, ratio_ppm, group_ppm)
+
+
+@given(st.data(), st.lists(prices(), min_size=1, max_size=3), tokens, tokens, ratios)
+def test_a_ceiling_covers_each_of_its_prices(
+    data: st.DataObject, several: list[Price], input_tokens: int, output_tokens: int, ratio_ppm: int
+) -> None:
+    top = ceiling(several)
+    usage = data.draw(usages(input_tokens, output_tokens))
+    for price in several:
+        worst = price.worst_cost(input_tokens, output_tokens, ratio_ppm)
+        assert price.cost(usage, ratio_ppm) <= worst <= top.worst_cost(input_tokens, output_tokens, ratio_ppm)
+        assert price.worst_input(input_tokens) <= top.worst_input(input_tokens)
+        assert price.worst_output(input_tokens) <= top.worst_output(input_tokens)
+        for piece in PIECES:
+            assert _most(price, piece) <= _most(top, piece)
+
+
+def _most(price: Price, piece: str) -> int:
+    return max(getattr(price, piece) or 0, *(dict(variant.amounts).get(piece, 0) for variant in price.variants), 0)
+
+
+def test_the_ceiling_of_one_price_is_that_price() -> None:
+    assert ceiling([FULL]) is FULL
+    assert ceiling([FULL, FULL]) is FULL
+    with pytest.raises(ValueError, match="no price"):
+        ceiling([])
+
+
+def test_a_hold_looks_no_further_than_its_context() -> None:
+    """What only a longer request can cost isn't held for a short one."""
+    over = Variant(Condition(context_over=200_000), (("input_mtok", 4 * DOLLAR), ("output_mtok", 12 * DOLLAR)))
+    price = Price(2 * DOLLAR, 8 * DOLLAR, variants=(over,))
+    assert price.worst_cost(200_000, 10) == 200_000 * 2000 + 10 * 8000
+    assert price.worst_cost(200_001, 10) == 200_001 * 4000 + 10 * 12_000
+    both = ceiling([price, Price(3 * DOLLAR, DOLLAR)])
+    assert both.worst_cost(200_000, 10) == 200_000 * 3000 + 10 * 8000
+    assert both.worst_cost(200_001, 10) == 200_001 * 4000 + 10 * 12_000
+    assert (price.worst_input(), price.worst_output()) == (4 * DOLLAR, 12 * DOLLAR)
 
 
 def test_a_hold_covers_a_cache_that_is_dear_to_read() -> None:
@@ -116,22 +188,30 @@ def test_a_hold_covers_a_cache_that_is_dear_to_read() -> None:
     assert price.cost(Usage(100, 0, cache_read_tokens=100)) <= price.worst_cost(100, 0)
 
 
-@given(prices(cheap_reads=False), st.integers(0, MAX_COST - 1), tokens, ratios)
-def test_the_affordable_output_is_the_largest(price: Price, amount: int, input_tokens: int, ratio_ppm: int) -> None:
-    assume(price.worst_output() and ratio_ppm)
-    most = price.affordable_output(amount, input_tokens, ratio_ppm)
+@given(prices(), st.integers(0, MAX_COST - 1), tokens, ratios, ratios)
+def test_the_affordable_output_is_the_largest(
+    price: Price, amount: int, input_tokens: int, ratio_ppm: int, group_ppm: int
+) -> None:
+    assume(price.worst_output(input_tokens) and ratio_ppm and group_ppm)
+    most = price.affordable_output(amount, input_tokens, ratio_ppm, group_ppm)
     assert most >= 0
-    assert price.worst_cost(input_tokens, most + 1, ratio_ppm) > amount
-    if price.worst_cost(input_tokens, 0, ratio_ppm) <= amount:
-        assert price.worst_cost(input_tokens, most, ratio_ppm) <= amount
+    assert price.worst_cost(input_tokens, most + 1, ratio_ppm, group_ppm) > amount
+    if price.worst_cost(input_tokens, 0, ratio_ppm, group_ppm) <= amount:
+        assert price.worst_cost(input_tokens, most, ratio_ppm, group_ppm) <= amount
     else:
         assert most == 0
 
 
 @given(prices(), tokens, tokens, tokens, ratios)
-def test_more_tokens_never_cost_less(price: Price, inputs: int, fewer: int, more: int, ratio_ppm: int) -> None:
+def test_more_tokens_are_never_held_cheaper(price: Price, inputs: int, fewer: int, more: int, ratio_ppm: int) -> None:
     low, high = sorted((fewer, more))
     assert price.worst_cost(inputs, low, ratio_ppm) <= price.worst_cost(inputs, high, ratio_ppm)
+    assert price.worst_cost(low, inputs, ratio_ppm) <= price.worst_cost(high, inputs, ratio_ppm)
+
+
+@given(prices(varied=False), tokens, tokens, tokens, ratios)
+def test_more_tokens_never_cost_less(price: Price, inputs: int, fewer: int, more: int, ratio_ppm: int) -> None:
+    low, high = sorted((fewer, more))
     assert price.cost(Usage(inputs, low), ratio_ppm) <= price.cost(Usage(inputs, high), ratio_ppm)
 
 
@@ -139,34 +219,3 @@ def test_more_tokens_never_cost_less(price: Price, inputs: int, fewer: int, more
 def test_there_is_no_cap_to_lower_where_output_is_free(price: Price, ratio_ppm: int) -> None:
     with pytest.raises(ValueError, match="output is free"):
         price.affordable_output(100, 10, ratio_ppm)
-
-
-@given(prices(cheap_reads=False))
-def test_what_is_written_reads_back(price: Price) -> None:
-    assert read_price(write_price(price)) == price
-
-
-def test_prices_as_people_write_them() -> None:
-    price = read_price({"input_mtok": "0.15", "output_mtok": 0.6, "cache_read_mtok": 0, "per_call": "0.001"})
-    assert price == Price(150_000_000, 600_000_000, cache_read_mtok=0, per_call=1_000_000)
-    assert write_price(price) == {
-        "input_mtok": "0.15",
-        "output_mtok": "0.6",
-        "cache_read_mtok": "0",
-        "per_call": "0.001",
-    }
-
-
-@pytest.mark.parametrize(
-    ("amounts", "reason"),
-    [
-        ({}, "at least one amount"),
-        ({"input": "1"}, "input: this kind of price isn't known"),
-        ({"input_mtok": "-1"}, "input_mtok: the amount must not be negative"),
-        ({"output_mtok": "NaN"}, "output_mtok: an amount must be finite"),
-        ({"per_call": "0.0000000001"}, "per_call: an amount has at most 9 decimal places"),
-    ],
-)
-def test_prices_that_are_refused(amounts: dict[str, str], reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
-        read_price(amounts)

@@ -13,6 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.accounts import store
 from app.accounts.store import Account
 from app.api.admin.guard import CONFLICT, NOT_FOUND, admin_router
+from app.api.admin.limits import LIMITS_EXAMPLE, LimitBody, LimitChanges, LimitFields, take_limits, write_limits
+from app.api.admin.notify import (
+    NOTIFY_EXAMPLE,
+    NotifyBody,
+    NotifyChanges,
+    check_notify,
+    save_notify,
+    write_notify,
+)
 from app.api.admin.paging import Page, PageQuery, page_of, read_id_cursor
 from app.api.admin.shapes import (
     Dollars,
@@ -27,18 +36,20 @@ from app.api.admin.shapes import (
     absent,
     write_ratio,
 )
-from app.api.context import ConnectionDep
+from app.api.context import ConnectionDep, ServicesDep
 from app.core.money import write_amount
 from app.ledger import wallets
 from app.ledger.issue import issue_account
+from app.ledger.limits import NO_LIMITS, Limits, account_limits, set_limits
 from app.ledger.wallets import Grant, Wallet
+from app.webhooks.store import Webhook, find_webhooks
 
 router = admin_router("/accounts", "accounts")
 
 Role = Literal["user", "admin"]
 
 
-class NewAccount(Shape):
+class NewAccount(LimitFields):
     """A customer or a team: whoever has a balance."""
 
     name: Name
@@ -46,25 +57,29 @@ class NewAccount(Shape):
     role: Role = "user"
     price_ratio: Ratio = Field(Decimal(1))
     enabled: Flag = True
+    notify: NotifyChanges | None = Field(
+        None, exclude=True, description="A webhook that is told when the quota runs low"
+    )
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"name": "Research", "email": "ai@example.com", "price_ratio": "0.9"}]}
     )
 
 
-class AccountChanges(Shape):
-    """What is given is changed; `email: null` clears it."""
+class AccountChanges(LimitChanges):
+    """What is given is changed; `email: null` clears it, `notify: null` removes the webhook."""
 
     name: Name = absent()
     email: Email | None = absent()
     role: Role = absent()
     price_ratio: Ratio = absent()
     enabled: Flag = absent()
+    notify: NotifyChanges | None = Field(None, exclude=True)
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"enabled": False}]})
 
 
-class AccountBody(Shape):
+class AccountBody(LimitBody):
     """An account and its money: granted = balance + held + charged."""
 
     id: int
@@ -74,6 +89,7 @@ class AccountBody(Shape):
     price_ratio: str
     enabled: bool
     created_at: datetime
+    notify: NotifyBody | None
     balance: Dollars
     held: Dollars
     charged: Dollars
@@ -90,6 +106,8 @@ class AccountBody(Shape):
                     "price_ratio": "0.9",
                     "enabled": True,
                     "created_at": "2030-01-31T12:00:00Z",
+                    "notify": NOTIFY_EXAMPLE,
+                    **LIMITS_EXAMPLE,
                     "balance": "4.25",
                     "held": "0.25",
                     "charged": "0.5",
@@ -139,10 +157,18 @@ class GrantBody(Shape):
 
 
 @router.post("", status_code=201, summary="Create an account")
-async def create_account(body: NewAccount, connection: ConnectionDep) -> AccountBody:
+async def create_account(body: NewAccount, services: ServicesDep) -> AccountBody:
     """Starts with nothing: top it up with a grant, and give it keys."""
-    account = await issue_account(connection, body.model_dump())
-    return await _with_money(connection, account)
+    await check_notify(services.egress, body.notify)
+    async with services.database.engine.begin() as connection:
+        values = body.model_dump()
+        limits = take_limits(values)
+        account = await issue_account(connection, values)
+        if any(value is not None for value in limits.values()):
+            await set_limits(connection, account.id, limits)
+        if body.notify is not None:
+            await save_notify(connection, services, account.id, body.notify)
+        return await _show(connection, account)
 
 
 @router.get("", summary="List accounts")
@@ -150,21 +176,36 @@ async def list_accounts(query: Annotated[PageQuery, Query()], connection: Connec
     """In the order in which they were made."""
     after = read_id_cursor(query.cursor) or 0
     found = await store.list_accounts(connection, after=after, limit=query.limit + 1)
-    money = await wallets.account_wallets(connection, [account.id for account in found])
-    return page_of(found, query.limit, lambda account: _write(account, money[account.id]), lambda account: account.id)
+    ids = [account.id for account in found]
+    money = await wallets.account_wallets(connection, ids)
+    webhooks = await find_webhooks(connection, ids)
+    limits = await account_limits(connection, ids)
+    return page_of(
+        found,
+        query.limit,
+        lambda account: _write(account, money[account.id], webhooks.get(account.id), limits.get(account.id, NO_LIMITS)),
+        lambda account: account.id,
+    )
 
 
 @router.get("/{account_id}", summary="Get an account", responses=NOT_FOUND)
 async def get_account(account_id: PathId, connection: ConnectionDep) -> AccountBody:
     """The account with what it was granted, what is left, what open requests hold and what was charged."""
-    return await _with_money(connection, await store.get_account(connection, account_id))
+    return await _show(connection, await store.get_account(connection, account_id))
 
 
 @router.patch("/{account_id}", summary="Change an account", responses=NOT_FOUND)
-async def change_account(account_id: PathId, body: AccountChanges, connection: ConnectionDep) -> AccountBody:
+async def change_account(account_id: PathId, body: AccountChanges, services: ServicesDep) -> AccountBody:
     """Changes the fields that are given, never its money. A disabled account's keys are refused within a second."""
-    account = await store.update_account(connection, account_id, body.model_dump(exclude_unset=True))
-    return await _with_money(connection, account)
+    await check_notify(services.egress, body.notify)
+    async with services.database.engine.begin() as connection:
+        if "notify" in body.model_fields_set:
+            # Before the account's row: whoever moves money locks the counters first.
+            await save_notify(connection, services, account_id, body.notify)
+        changes = body.model_dump(exclude_unset=True)
+        await set_limits(connection, account_id, take_limits(changes))
+        account = await store.update_account(connection, account_id, changes)
+        return await _show(connection, account)
 
 
 @router.delete("/{account_id}", status_code=204, summary="Delete an account", responses=NOT_FOUND)
@@ -194,11 +235,14 @@ async def list_grants(
     return page_of(found, query.limit, _write_grant, lambda grant: grant.id)
 
 
-async def _with_money(connection: AsyncConnection, account: Account) -> AccountBody:
-    return _write(account, (await wallets.account_wallets(connection, [account.id]))[account.id])
+async def _show(connection: AsyncConnection, account: Account) -> AccountBody:
+    wallet = (await wallets.account_wallets(connection, [account.id]))[account.id]
+    webhook = (await find_webhooks(connection, [account.id])).get(account.id)
+    limits = (await account_limits(connection, [account.id])).get(account.id, NO_LIMITS)
+    return _write(account, wallet, webhook, limits)
 
 
-def _write(account: Account, wallet: Wallet) -> AccountBody:
+def _write(account: Account, wallet: Wallet, webhook: Webhook | None, limits: Limits) -> AccountBody:
     assert wallet.balance is not None
     assert wallet.granted is not None
     return AccountBody(
@@ -209,6 +253,8 @@ def _write(account: Account, wallet: Wallet) -> AccountBody:
         price_ratio=write_ratio(account.price_ratio),
         enabled=account.enabled,
         created_at=account.created_at,
+        notify=write_notify(webhook),
+        **write_limits(limits),
         balance=write_amount(wallet.balance),
         held=write_amount(wallet.held),
         charged=write_amount(wallet.charged),

@@ -9,9 +9,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 
+from app.api.admin.price_fields import PriceField, PriceOut
 from app.api.admin.shapes import MAX_ITEMS, Flag, Name, Shape, absent, refuse, refused
+from app.catalog.defaults import today
+from app.catalog.pricelist import Origin, PriceList, find_origin
+from app.catalog.prices import write_price
 from app.catalog.snapshot import open_channel, read_base_url
 from app.catalog.store import ChannelRow, ServedModel
+from app.catalog.tiers import read_offer
 from app.catalog.vault import Vault
 from app.errors import GatewayError
 from app.providers.base import Provider
@@ -97,6 +102,10 @@ class ServedModelBody(Shape):
 
     model: Name
     upstream_model: Name | None = None
+    price: PriceField = Field(None, description="What clients pay when this channel answers; null: the model's price")
+    cost: PriceField = Field(
+        None, description="What the vendor takes. Absent: what the price catalogue says, if it knows. null: unknown"
+    )
 
 
 Models = Annotated[list[ServedModelBody], Field(min_length=1, max_length=MAX_ITEMS), AfterValidator(_check_models)]
@@ -170,6 +179,9 @@ class ServedModelOut(Shape):
 
     model: str
     upstream_model: str
+    price: PriceOut | None = Field(description="What clients pay when this channel answers; null: the model's price")
+    cost: PriceOut | None = Field(description="What the vendor takes; null: unknown")
+    cost_ref: str | None = Field(description="The entry of the price catalogue that the cost was taken from")
 
 
 class OptionsOut(Shape):
@@ -203,6 +215,7 @@ class ChannelBody(Shape):
                 {
                     "id": 1,
                     **_EXAMPLE,
+                    "models": [{**_EXAMPLE["models"][0], "price": None, "cost": None, "cost_ref": None}],
                     "base_url": "https://api.openai.com/v1",
                     "has_api_key": True,
                     "created_at": "2030-01-31T12:00:00Z",
@@ -251,8 +264,24 @@ def changed_columns(
     return columns
 
 
-def served_models(models: list[ServedModelBody]) -> list[ServedModel]:
-    return [ServedModel(served.model, served.upstream_model or served.model) for served in models]
+def wants_default_costs(models: list[ServedModelBody]) -> bool:
+    return any("cost" not in served.model_fields_set for served in models)
+
+
+def served_models(
+    models: list[ServedModelBody], provider: str, base_url: str, prices: PriceList | None
+) -> list[ServedModel]:
+    """What a channel of this provider at this address serves; costs that weren't given are looked up in the price list."""
+    found: list[ServedModel] = []
+    for served in models:
+        upstream = served.upstream_model or served.model
+        cost, ref = served.cost, None
+        if "cost" not in served.model_fields_set and prices is not None:
+            entry = find_origin(prices, Origin(provider, base_url, upstream))
+            cost = None if entry is None else read_offer(entry.model, today()).price
+            ref = None if entry is None or cost is None else entry.ref
+        found.append(ServedModel(served.model, upstream, served.price, cost, ref))
+    return found
 
 
 def get_provider(providers: Mapping[str, Provider], name: str) -> Provider:
@@ -275,12 +304,22 @@ def write_channel(row: ChannelRow, vault: Vault) -> ChannelBody:
         provider=row.provider,
         base_url=row.base_url,
         has_api_key=_has_secret(row, vault),
-        models=[ServedModelOut(model=s.model, upstream_model=s.upstream_model) for s in row.models],
+        models=[_write_served(served) for served in row.models],
         priority=row.priority,
         weight=row.weight,
         enabled=row.enabled,
         options=OptionsOut(**options),
         created_at=row.created_at,
+    )
+
+
+def _write_served(served: ServedModel) -> ServedModelOut:
+    return ServedModelOut(
+        model=served.model,
+        upstream_model=served.upstream_model,
+        price=None if served.price is None else write_price(served.price),
+        cost=None if served.cost is None else write_price(served.cost),
+        cost_ref=served.cost_ref,
     )
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query
 from pydantic import ConfigDict, Field
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.admin.channel_fields import (
     ChannelBody,
     ChannelChanges,
     NewChannel,
+    ServedModelBody,
     changed_columns,
     new_columns,
     served_models,
+    wants_default_costs,
     write_channel,
 )
 from app.api.admin.guard import CONFLICT, NOT_FOUND, admin_router
@@ -23,6 +26,7 @@ from app.api.admin.probe import ProbeBody, probe
 from app.api.admin.shapes import Name, PathId, Shape, refused
 from app.api.context import ConnectionDep, ServicesDep
 from app.catalog import store
+from app.catalog.defaults import DefaultPrices
 from app.catalog.snapshot import Channel, open_channel
 from app.catalog.store import ChannelRow, ServedModel
 from app.catalog.vault import Vault
@@ -43,7 +47,8 @@ class ChannelTest(Shape):
 async def create_channel(body: NewChannel, services: ServicesDep, connection: ConnectionDep) -> ChannelBody:
     """Serves from the next moment on. The secret is kept encrypted and never returned."""
     columns = new_columns(body, services.providers, services.vault)
-    row = await store.create_channel(connection, columns, served_models(body.models))
+    served = await find_served(connection, services.catalog.defaults, body.models, columns)
+    row = await store.create_channel(connection, columns, served)
     return write_channel(row, services.vault)
 
 
@@ -70,7 +75,10 @@ async def change_channel(
     """Changes the fields that are given; without `api_key` the secret stays. Open requests end where they began."""
     row = await store.get_channel(connection, channel_id)
     columns = changed_columns(body, row, services.providers, services.vault)
-    served = served_models(body.models) if "models" in body.model_fields_set else None
+    served = None
+    if "models" in body.model_fields_set:
+        place = {"provider": row.provider, "base_url": row.base_url, **columns}
+        served = await find_served(connection, services.catalog.defaults, body.models, place)
     return write_channel(await store.update_channel(connection, channel_id, columns, served), services.vault)
 
 
@@ -90,6 +98,17 @@ async def try_channel(channel_id: PathId, services: ServicesDep, body: ChannelTe
     return await probe(
         services.upstreams, open_row(row, services.providers, services.vault), served.model, served.upstream_model
     )
+
+
+async def find_served(
+    connection: AsyncConnection,
+    defaults: DefaultPrices,
+    models: list[ServedModelBody],
+    columns: Mapping[str, Any],
+) -> list[ServedModel]:
+    """The models of a channel with these columns; what they cost there comes out of the catalogue unless it was given."""
+    prices = (await defaults.load(connection)).prices if wants_default_costs(models) else None
+    return served_models(models, columns["provider"], columns["base_url"], prices)
 
 
 def choose_model(row: ChannelRow, model: str | None) -> ServedModel:

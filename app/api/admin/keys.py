@@ -32,7 +32,7 @@ from app.api.context import ConnectionDep
 from app.core.money import write_amount
 from app.ledger import wallets
 from app.ledger.issue import issue_key
-from app.ledger.limits import NONE, Limits, key_limits, set_limits
+from app.ledger.limits import NO_LIMITS, Limits, key_limits, set_limits
 from app.ledger.wallets import Wallet
 
 router = admin_router("/keys", "keys")
@@ -184,7 +184,7 @@ async def list_keys(query: Annotated[KeyQuery, Query()], connection: ConnectionD
     return page_of(
         found,
         query.limit,
-        lambda key: KeyBody(**_write(key, money[key.id], limits.get(key.id, NONE))),
+        lambda key: KeyBody(**_write(key, money[key.id], limits.get(key.id, NO_LIMITS))),
         lambda key: key.id,
     )
 
@@ -238,7 +238,7 @@ async def _issued(connection: AsyncConnection, key: Key, secret: str) -> IssuedK
 async def _described(connection: AsyncConnection, key: Key) -> dict[str, Any]:
     money = await wallets.key_wallets(connection, [key.id])
     limits = await key_limits(connection, [(key.account_id, key.id)])
-    return _write(key, money[key.id], limits.get(key.id, NONE))
+    return _write(key, money[key.id], limits.get(key.id, NO_LIMITS))
 
 
 def _write(key: Key, wallet: Wallet, limits: Limits) -> dict[str, Any]:

@@ -3,86 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query, Response
-from pydantic import (
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-)
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.admin.guard import CONFLICT, NOT_FOUND, admin_router
 from app.api.admin.paging import Page, PageQuery, page_of, read_name_cursor
+from app.api.admin.price_fields import PriceField, PriceOut
 from app.api.admin.shapes import (
-    AMOUNT_SCHEMA,
     MAX_ITEMS,
     Count,
-    Dollars,
     Flag,
     Name,
     Shape,
     Text,
     absent,
-    read_decimal,
     refuse,
     refused,
+    write_ratio,
 )
-from app.api.context import ConnectionDep
+from app.api.context import ConnectionDep, ServicesDep
 from app.catalog import store
-from app.catalog.prices import Price, read_price, write_price
-from app.catalog.store import ModelRow
+from app.catalog.defaults import DefaultPrices, today
+from app.catalog.pricelist import find_model
+from app.catalog.prices import Price
+from app.catalog.store import ModelRow, Serving
+from app.catalog.tiers import read_offer
 
 router = admin_router("/models", "models")
 
 PRICED_OR_FREE = "a model is either priced or free"
-
-
-def _read_price(value: object) -> Price | None:
-    """Every amount is tried on its own, so that an answer names each one at fault."""
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        refuse('must be an object of amounts, such as {"input_mtok": "0.15", "output_mtok": "0.6"}')
-    faults = []
-    for name, amount in value.items():
-        try:
-            read_price({name: read_decimal(amount)})
-        except ValueError as error:
-            fault = PydanticCustomError("price", "{reason}", {"reason": str(error).removeprefix(f"{name}: ")})
-            faults.append(InitErrorDetails(type=fault, loc=(str(name)[:100],), input=None))
-    if faults:
-        raise ValidationError.from_exception_data("price", faults)
-    if not value:
-        refuse("must name at least one amount; for a model without charge set free")
-    return read_price(value)
-
-
-PriceField = Annotated[
-    Any,
-    BeforeValidator(_read_price),
-    WithJsonSchema(
-        {
-            "description": "Amounts in dollars: per million tokens (`*_mtok`), and per call. null: not priced, so not served",
-            "anyOf": [
-                {
-                    "type": "object",
-                    "properties": {field.name: AMOUNT_SCHEMA for field in fields(Price)},
-                    "additionalProperties": False,
-                    "minProperties": 1,
-                },
-                {"type": "null"},
-            ],
-        }
-    ),
-]
 
 
 def _check_aliases(value: object) -> object:
@@ -104,7 +57,11 @@ class ModelDefinition(Shape):
     context_window: Count | None = None
     max_output_tokens: Count | None = Field(None, description="What is held for where a request names no cap")
     aliases: Aliases = Field(default_factory=list, description="Other names that clients may use")
-    price: PriceField = None
+    group: Name | None = Field(None, description="The model group whose ratio multiplies the price")
+    price: PriceField = Field(
+        None,
+        description="Absent: what the price catalogue says, if it knows the model. null: not priced, so not served",
+    )
     free: Flag = Field(False, description="Served without charge; then there is no price")
 
     model_config = ConfigDict(
@@ -129,6 +86,11 @@ class ModelDefinition(Shape):
             refuse(f"{PRICED_OR_FREE}; this names a price too")
         return value
 
+    @property
+    def wants_default_price(self) -> bool:
+        """Whether the price catalogue is to be asked: nobody said that the model has none."""
+        return "price" not in self.model_fields_set and not self.free
+
 
 class ModelChanges(Shape):
     """What is given is changed. `price: null` takes the price away: then the model isn't served unless it is free."""
@@ -138,10 +100,21 @@ class ModelChanges(Shape):
     context_window: Count | None = absent()
     max_output_tokens: Count | None = absent()
     aliases: Aliases = absent()
+    group: Name | None = absent()
     price: PriceField = absent()
     free: Flag = absent()
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"price": {"input_mtok": "0.1", "output_mtok": "0.4"}}]})
+
+
+class ChannelPriceOut(Shape):
+    """A channel that has a price of its own for the model, or whose cost is known."""
+
+    channel: str
+    upstream_model: str
+    price: PriceOut | None = Field(description="What clients pay when this channel answers; null: the model's price")
+    cost: PriceOut | None = Field(description="What the vendor takes; null: unknown")
+    cost_ref: str | None = Field(description="The entry of the price catalogue that the cost was taken from")
 
 
 class ModelBody(Shape):
@@ -153,9 +126,13 @@ class ModelBody(Shape):
     context_window: int | None
     max_output_tokens: int | None
     aliases: list[str]
-    price: dict[str, Dollars] | None
+    price: PriceOut | None
+    price_ref: str | None = Field(description="The entry of the price catalogue that the price was taken from")
     free: bool
+    group: str | None
+    group_ratio: str = Field(description="What the group multiplies the price by; 1 without a group")
     channels: list[str] = Field(description="Names of the channels that list this model")
+    channel_prices: list[ChannelPriceOut]
     created_at: datetime
 
     model_config = ConfigDict(
@@ -168,9 +145,13 @@ class ModelBody(Shape):
                     "context_window": 128000,
                     "max_output_tokens": 16384,
                     "aliases": ["small"],
-                    "price": {"input_mtok": "0.15", "cache_read_mtok": "0.075", "output_mtok": "0.6", "per_call": "0"},
+                    "price": {"input_mtok": "0.15", "output_mtok": "0.6", "cache_read_mtok": "0.075"},
+                    "price_ref": None,
                     "free": False,
+                    "group": None,
+                    "group_ratio": "1",
                     "channels": ["openai-main"],
+                    "channel_prices": [],
                     "created_at": "2030-01-31T12:00:00Z",
                 }
             ]
@@ -188,13 +169,15 @@ async def list_models(query: Annotated[PageQuery, Query()], connection: Connecti
 
 
 @router.put("/{name:path}", summary="Create or replace a model", responses={201: {"model": ModelBody}, **CONFLICT})
-async def put_model(name: PathName, body: ModelDefinition, response: Response, connection: ConnectionDep) -> ModelBody:
+async def put_model(
+    name: PathName, body: ModelDefinition, response: Response, services: ServicesDep, connection: ConnectionDep
+) -> ModelBody:
     """Answers 201 for a new model, 200 for one that was replaced whole. A changed price counts from the next request on;
-    entries keep the one that was applied to them.
+    entries keep the one that was applied to them. Without `price` the price catalogue's is taken, where it knows the model
+    (`price_ref` then names the entry).
     """
     response.status_code = 200 if await store.has_model(connection, name) else 201
-    values = body.model_dump(exclude={"price", "aliases"})
-    model = await store.put_model(connection, name, values, body.price, body.aliases)
+    model = await define_model(connection, services.catalog.defaults, name, body)
     return _write(model, await store.serving_channels(connection, [name]))
 
 
@@ -211,7 +194,7 @@ async def change_model(name: PathName, body: ModelChanges, connection: Connectio
     model = await store.update_model(
         connection,
         name,
-        body.model_dump(exclude_unset=True, exclude={"price", "aliases"}),
+        _columns(body.model_dump(exclude_unset=True, exclude={"price", "aliases"})),
         price=body.price,
         change_price="price" in given,
         names=body.aliases if "aliases" in given else None,
@@ -225,7 +208,33 @@ async def delete_model(name: PathName, connection: ConnectionDep) -> None:
     await store.delete_model(connection, name)
 
 
-def _write(model: ModelRow, serving: Mapping[str, list[str]]) -> ModelBody:
+async def define_model(
+    connection: AsyncConnection, defaults: DefaultPrices, name: str, body: ModelDefinition
+) -> ModelRow:
+    """Makes or replaces a model, priced out of the catalogue where nothing was said. Raises GatewayError 409, 422."""
+    price, ref = body.price, None
+    if body.wants_default_price:
+        price, ref = await _default_price(connection, defaults, name)
+    values = _columns(body.model_dump(exclude={"price", "aliases"}))
+    return await store.put_model(connection, name, values, price, body.aliases, ref)
+
+
+async def _default_price(
+    connection: AsyncConnection, defaults: DefaultPrices, name: str
+) -> tuple[Price | None, str | None]:
+    """The catalogue's price of what the model's channels serve, else of a model of this name, and the entry's ref."""
+    catalogue = await defaults.load(connection)
+    entry = find_model(catalogue.prices, name, await store.origins_of(connection, name))
+    price = None if entry is None else read_offer(entry.model, today()).price
+    return price, None if entry is None or price is None else entry.ref
+
+
+def _columns(values: dict[str, Any]) -> dict[str, Any]:
+    return {"model_group" if name == "group" else name: value for name, value in values.items()}
+
+
+def _write(model: ModelRow, serving: Mapping[str, list[Serving]]) -> ModelBody:
+    channels = serving.get(model.name, [])
     return ModelBody(
         name=model.name,
         kind=model.kind,
@@ -233,8 +242,22 @@ def _write(model: ModelRow, serving: Mapping[str, list[str]]) -> ModelBody:
         context_window=model.context_window,
         max_output_tokens=model.max_output_tokens,
         aliases=model.aliases,
-        price=None if model.price is None else write_price(read_price(model.price)),
+        price=model.price,
+        price_ref=model.price_ref,
         free=model.free,
-        channels=serving.get(model.name, []),
+        group=model.group,
+        group_ratio=write_ratio(model.group_ratio),
+        channels=[item.channel for item in channels],
+        channel_prices=[_write_serving(item) for item in channels if item.price is not None or item.cost is not None],
         created_at=model.created_at,
+    )
+
+
+def _write_serving(item: Serving) -> ChannelPriceOut:
+    return ChannelPriceOut(
+        channel=item.channel,
+        upstream_model=item.origin.model,
+        price=item.price,
+        cost=item.cost,
+        cost_ref=item.cost_ref,
     )

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from app.api.admin import accounts, audit, channels, codes, deliveries, keys, models, usage
+from app.api.admin import (
+    accounts,
+    audit,
+    channels,
+    codes,
+    deliveries,
+    keys,
+    model_groups,
+    models,
+    price_catalogue,
+    usage,
+)
 
 router = APIRouter(prefix="/admin/v1")
-for resource in (accounts, keys, codes, channels, models, usage, audit, deliveries):
+for resource in (accounts, keys, codes, channels, models, model_groups, price_catalogue, usage, audit, deliveries):
     router.include_router(resource.router)

@@ -5,53 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from app.api.admin import usage_csv
 from app.api.admin.guard import admin_router
 from app.api.admin.paging import Page, PageQuery, page_of, read_uuid_cursor
-from app.api.admin.shapes import Dollars, Moment, Name, QueryId, Shape, refuse, write_ratio
+from app.api.admin.shapes import Dollars, Shape, write_ratio
+from app.api.admin.usage_filter import UsageFilter, groups_schema, read_groups
 from app.api.context import ConnectionDep
 from app.catalog.prices import PPM
 from app.core.ids import request_label
 from app.core.money import write_amount
-from app.ledger.entries import Entry, Filter, Group, list_entries, sum_entries
+from app.ledger.entries import Entry, Group, list_entries, sum_entries
 from app.ledger.records import Status
 
-router = admin_router("/usage", "usage")
-
-
-class UsageFilter(Shape):
-    """Which entries."""
-
-    account_id: QueryId | None = None
-    key_id: QueryId | None = None
-    model: Name | None = None
-    channel_id: QueryId | None = Field(None, description="The channel that answered, or that was tried last")
-    status: Status | None = None
-    since: Moment | None = Field(None, description="From this time on", examples=["2030-01-01T00:00:00Z"])
-    until: Moment | None = Field(None, description="Before this time", examples=["2030-02-01T00:00:00Z"])
-
-    def filter(self) -> Filter:
-        return Filter(self.account_id, self.key_id, self.model, self.channel_id, self.status, self.since, self.until)
+router = admin_router("", "usage")
+router.include_router(usage_csv.router)
 
 
 class UsageQuery(UsageFilter, PageQuery):
     """Which entries, and which page of them."""
 
 
-def _read_groups(value: object) -> object:
-    parts = value if isinstance(value, list | tuple) else [value]
-    names = [name for part in parts for name in str(part).split(",")]
-    if len(set(names)) < len(names) or not set(names) <= set(Group):
-        refuse(_BY)
-    return tuple(names)
-
-
-_BY = f"must be a comma-separated choice of {', '.join(Group)}"
+_ALL_GROUPS = tuple(Group)
 
 
 class SummaryQuery(UsageFilter):
@@ -59,10 +40,8 @@ class SummaryQuery(UsageFilter):
 
     by: Annotated[
         tuple[Group, ...],
-        BeforeValidator(_read_groups),
-        WithJsonSchema(
-            {"type": "string", "description": f"{_BY.capitalize()}", "default": "day", "examples": ["day,model"]}
-        ),
+        BeforeValidator(partial(read_groups, _ALL_GROUPS)),
+        WithJsonSchema(groups_schema(_ALL_GROUPS)),
     ] = Field(default_factory=lambda: (Group.DAY,))
     limit: int = Field(1000, ge=1, le=10_000, description="Rows at most")
 
@@ -82,9 +61,11 @@ class EntryBody(Shape):
     held: Dollars
     charged: Dollars
     uncollected: Dollars = Field(description="What the usage cost beyond what the account could still pay")
-    usage: dict[str, int]
-    price: dict[str, Dollars] | None = Field(description="As applied; null for a free model")
+    usage: dict[str, Any] = Field(description="Counts, and what else a price depended on")
+    price: dict[str, Any] | None = Field(description="As applied, before the ratios; null for a free model")
     price_ratio: str = Field(description="The account's, as applied")
+    group_ratio: str = Field(description="The model group's, as applied beside it")
+    cost: Dollars | None = Field(description="What the vendor takes for it; null if unknown")
     estimated: bool = Field(description="The upstream reported no usage, so it was counted here")
     latency_ms: int | None
     first_byte_ms: int | None
@@ -109,8 +90,10 @@ class EntryBody(Shape):
                     "charged": "0.00135",
                     "uncollected": "0",
                     "usage": {"input_tokens": 1000, "output_tokens": 2000},
-                    "price": {"input_mtok": "0.15", "output_mtok": "0.6", "per_call": "0"},
+                    "price": {"input_mtok": "0.15", "output_mtok": "0.6"},
                     "price_ratio": "1",
+                    "group_ratio": "1",
+                    "cost": "0.0009",
                     "estimated": False,
                     "latency_ms": 812,
                     "first_byte_ms": 204,
@@ -136,6 +119,9 @@ class SummaryRow(Shape):
     input_tokens: int
     output_tokens: int
     estimated: int = Field(description="Requests whose usage was estimated")
+    cost: Dollars | None = Field(description="What vendors take, where it is known; null if it is for no request")
+    margin: Dollars | None = Field(description="What was charged less the cost, over the requests whose cost is known")
+    cost_unknown: int = Field(description="Requests that weren't released and whose cost isn't known")
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -148,10 +134,17 @@ class SummaryRow(Shape):
                     "input_tokens": 12000,
                     "output_tokens": 24000,
                     "estimated": 0,
+                    "cost": "0.012",
+                    "margin": "0.0042",
+                    "cost_unknown": 0,
                 }
             ]
         }
     )
+
+
+_COUNTS = ("requests", "input_tokens", "output_tokens", "estimated", "cost_unknown")
+_AMOUNTS = ("charged", "cost", "margin")
 
 
 class Summary(Shape):
@@ -161,7 +154,7 @@ class Summary(Shape):
     truncated: bool = Field(description="There are more rows than `limit`")
 
 
-@router.get("", summary="List entries")
+@router.get("/usage", summary="List entries")
 async def list_usage(query: Annotated[UsageQuery, Query()], connection: ConnectionDep) -> Page[EntryBody]:
     """The newest first. An entry appears when its request has ended; open requests show in an account's `held`."""
     before = read_uuid_cursor(query.cursor)
@@ -169,9 +162,9 @@ async def list_usage(query: Annotated[UsageQuery, Query()], connection: Connecti
     return page_of(found, query.limit, _write, lambda entry: entry.id)
 
 
-@router.get("/summary", summary="Sum entries", response_model_exclude_unset=True)
+@router.get("/usage/summary", summary="Sum entries", response_model_exclude_unset=True)
 async def sum_usage(query: Annotated[SummaryQuery, Query()], connection: ConnectionDep) -> Summary:
-    """Requests, charges and tokens by day, model, key, account or channel, or by several of them."""
+    """Requests, charges, tokens, cost and margin by day, model, key, account or channel, or by several of them."""
     rows = await sum_entries(connection, query.filter(), query.by, limit=query.limit + 1)
     return Summary(data=[_write_sums(row) for row in rows[: query.limit]], truncated=len(rows) > query.limit)
 
@@ -193,6 +186,8 @@ def _write(entry: Entry) -> EntryBody:
         usage=entry.usage,
         price=entry.price,
         price_ratio=write_ratio(Decimal(entry.ratio_ppm) / PPM),
+        group_ratio=write_ratio(Decimal(entry.group_ppm) / PPM),
+        cost=_write_known(entry.cost),
         estimated=entry.estimated,
         latency_ms=entry.latency_ms,
         first_byte_ms=entry.first_byte_ms,
@@ -203,6 +198,11 @@ def _write(entry: Entry) -> EntryBody:
 
 
 def _write_sums(row: Mapping[str, Any]) -> SummaryRow:
-    sums = {name: int(row[name]) for name in ("requests", "input_tokens", "output_tokens", "estimated")}
-    groups = {name: value for name, value in row.items() if name not in (*sums, "charged")}
-    return SummaryRow(**groups, **sums, charged=write_amount(int(row["charged"])))
+    counts = {name: int(row[name]) for name in _COUNTS}
+    amounts = {name: _write_known(row[name]) for name in _AMOUNTS}
+    groups = {name: value for name, value in row.items() if name not in _COUNTS + _AMOUNTS}
+    return SummaryRow.model_validate({**groups, **counts, **amounts})
+
+
+def _write_known(nano: Decimal | int | None) -> str | None:
+    return None if nano is None else write_amount(int(nano))

@@ -140,6 +140,8 @@ entries = Table(
     Column("error", Text),
     CheckConstraint("status IN ('settled', 'released', 'orphaned')", name="status"),
     CheckConstraint("charged >= 0 AND uncollected >= 0", name="amounts"),
+    # Of a few pages each, for lists over all accounts and for what is asked before a month is dropped.
+    Index("ix_entries_id", "id", postgresql_using="brin"),
     Index("ix_entries_created_at", "created_at", postgresql_using="brin"),
     Index("ix_entries_account_id_key_id_id", "account_id", "key_id", "id"),
     # Ids are in the order of time, so that a month of entries is a range of ids, and the key stays unique over all months.
@@ -154,6 +156,7 @@ entry_totals = Table(
     Column("key_id", BigInteger, primary_key=True, autoincrement=False),
     Column("entries", BigInteger, nullable=False),
     Column("charged", BigInteger, nullable=False),
+    Column("uncollected", BigInteger, nullable=False),
 )
 
 # What an account (key_id 0) or one of its keys may do in a stretch of time, and what it has done: one row holds both, so

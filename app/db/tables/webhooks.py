@@ -58,6 +58,7 @@ deliveries = Table(
     Column("claimed_until", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
     CheckConstraint("state IN ('pending', 'delivered', 'failed')", name="state"),
+    Index("ix_deliveries_id", "id"),
     Index("ix_deliveries_due", "next_at", postgresql_where=text("state = 'pending'")),
 )
 

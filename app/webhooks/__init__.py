@@ -1,0 +1,1 @@
+"""What accounts are told over HTTP: where to, signed with what, and the outbox that delivers it."""

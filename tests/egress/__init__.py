@@ -1,0 +1,1 @@
+"""Tests of what users may make the gateway call."""

@@ -1,0 +1,1 @@
+"""Tests of webhooks: a real receiver on loopback, real gateways, a real outbox."""
