@@ -20,6 +20,8 @@ import asyncpg
 import httpx2
 import pytest
 
+from tests.catalog.lists import published
+from tests.catalog.publisher import run_publisher
 from tests.demo.process import DemoProcess
 from tests.gateway import SECRET_KEY, Gateway, free_port
 
@@ -127,6 +129,7 @@ def test_help_names_every_command(shell: Shell) -> None:
         "keys",
         "channels",
         "models",
+        "prices",
         "admin-token",
     ):
         assert name in text
@@ -242,12 +245,39 @@ def test_models(shell: Shell) -> None:
     assert shell.succeed("models", "set", "gratis", "--free") == "Model gratis\n"
     assert "no price yet" in shell.succeed("models", "set", "later")
     listed = shell.succeed("models", "list")
-    assert re.search(r"^org/m +input_mtok=0\.15 output_mtok=0\.6 +100 +a,b +-$", listed, re.MULTILINE)
-    assert re.search(r"^gratis +free +- +- +-$", listed, re.MULTILINE)
-    assert re.search(r"^later +- +- +- +-$", listed, re.MULTILINE)
+    assert re.search(r"^org/m +input_mtok=0\.15 output_mtok=0\.6 +- +- +100 +a,b +-$", listed, re.MULTILINE)
+    assert re.search(r"^gratis +free +- +- +- +- +-$", listed, re.MULTILINE)
+    assert re.search(r"^later +- +- +- +- +- +-$", listed, re.MULTILINE)
     price, name = shell.refusals(["models", "set", "x", "--input-mtok", "cheap"], ["models", "set", " "])
     assert price.startswith("price.input_mtok: ")
     assert name.startswith("name: ")
+
+
+def test_prices(shell: Shell) -> None:
+    with run_publisher() as publisher:
+        publisher.publish(published(1))
+        update = {"RELAYGATE_PRICE_UPDATE_URL": publisher.url}
+        assert re.search(
+            r"^openai/gpt-4o-mini +input_mtok=0\.15 ", shell.succeed("prices", "search", "gpt-4o-mini"), re.M
+        )
+        assert "From genai-prices" in shell.succeed("prices", "search", "gpt-4o-mini", "--limit", "1")
+        assert f"from {publisher.url}, fetched 2" in shell.succeed("prices", "update", **update)
+        taken = shell.succeed("models", "set", "model0")
+        assert taken == "Model model0; its price is the catalogue's: vendor0/model0\n"
+        assert re.search(
+            r"^model0 +input_mtok=1 output_mtok=8 \+1 variants +vendor0/model0 ", shell.succeed("models", "list"), re.M
+        )
+        assert shell.succeed("prices", "apply") == "Everything is as the catalogue says.\n"
+        publisher.publish(published(2))
+        shell.succeed("prices", "update", **update)
+        for arguments, last in ((["--dry-run"], "Nothing was changed."), ([], None)):
+            head, row, *rest = shell.succeed("prices", "apply", *arguments).splitlines()
+            assert head.split() == ["model", "cost", "at", "ref", "before", "after"]
+            assert re.match(r"model0 +- +vendor0/model0 +input_mtok=1 .* +input_mtok=2 ", row)
+            assert rest == ([] if last is None else [last])
+        assert shell.succeed("prices", "apply") == "Everything is as the catalogue says.\n"
+        publisher.publish([], status=500)
+        assert "status 500" in shell.run("prices", "update", **update).refused()
 
 
 def test_audit_tells_drift_by_its_exit_code(shell: Shell, new_database: Callable[[], str]) -> None:

@@ -41,21 +41,31 @@ class DefaultCatalogue:
     fetched_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The text of a list: a megabyte, where the list taken apart is five."""
+
+    text: str
+    source: str
+    fetched_at: datetime | None
+
+    def open(self) -> DefaultCatalogue:
+        """Raises ValueError."""
+        return DefaultCatalogue(read_list(self.text), self.source, self.fetched_at)
+
+
 class DefaultPrices:
-    """Loads the default catalogue when it is asked for, and keeps it then: about a megabyte."""
+    """Loads the default catalogue when it is asked for, and keeps its text then."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
-        self._bundled: DefaultCatalogue | None = None
-        self._fetched: DefaultCatalogue | None = None
+        self._bundled: _Kept | None = None
+        self._fetched: _Kept | None = None
 
     async def load(self, connection: AsyncConnection) -> DefaultCatalogue:
         """The fetched list if there is one, else the bundled one. Raises GatewayError 500 if that can't be read."""
         async with self._lock:
-            found = await self._load_fetched(connection)
-            if found is None:
-                found = self._bundled = self._bundled or await _load_bundled()
-            return found
+            return await self._open_fetched(connection) or await self._open_bundled()
 
     async def fetch(self, url: str | None) -> tuple[str, str]:
         """The list that genai-prices publishes today (or what is at `url`), read and tried out, and where it is from.
@@ -64,8 +74,7 @@ class DefaultPrices:
         """
         if url is None:
             async with self._lock:
-                self._bundled = self._bundled or await _load_bundled()
-            url = self._bundled.prices.update_url
+                url = (await self._open_bundled()).prices.update_url
         try:
             text = await _extract("--published", given=await _download(url))
         except _ExtractError as error:
@@ -73,19 +82,29 @@ class DefaultPrices:
         await asyncio.to_thread(_try_out, text)
         return text, url
 
-    async def _load_fetched(self, connection: AsyncConnection) -> DefaultCatalogue | None:
+    async def _open_fetched(self, connection: AsyncConnection) -> DefaultCatalogue | None:
         table = default_prices.c
         row = (await connection.execute(select(table.source, table.fetched_at))).one_or_none()
         if row is None:
             return None
         if self._fetched is None or self._fetched.fetched_at != row.fetched_at:
-            body = (await connection.execute(select(cast(table.body, Text)))).scalar_one()
-            try:
-                self._fetched = DefaultCatalogue(read_list(body), row.source, row.fetched_at)
-            except ValueError as error:  # written by a release that kept it in another form
-                log.error("default_prices_unreadable", error=str(error), hint="fetch them again")
-                return None
-        return self._fetched
+            text = (await connection.execute(select(cast(table.body, Text)))).scalar_one()
+            self._fetched = _Kept(text, row.source, row.fetched_at)
+        try:
+            return self._fetched.open()
+        except ValueError as error:  # written by a release that kept it in another form
+            log.error("default_prices_unreadable", error=str(error), hint="fetch them again")
+            return None
+
+    async def _open_bundled(self) -> DefaultCatalogue:
+        try:
+            if self._bundled is None:
+                text = await _extract()
+                self._bundled = _Kept(text, f"genai-prices {read_list(text).library}", None)
+            return self._bundled.open()
+        except (_ExtractError, ValueError) as error:
+            message = f"The price catalogue that came with the release can't be read: {error}"
+            raise GatewayError(Kind.INTERNAL, "price_catalogue_unreadable", message, blame=Blame.GATEWAY) from error
 
 
 async def store_list(connection: AsyncConnection, text: str, source: str) -> None:
@@ -102,15 +121,6 @@ def today() -> date:
 
 class _ExtractError(RuntimeError):
     """The program that reads genai-prices ended with an error; the message is its last line."""
-
-
-async def _load_bundled() -> DefaultCatalogue:
-    try:
-        prices = read_list(await _extract())
-    except (_ExtractError, ValueError) as error:
-        message = f"The price catalogue that came with the release can't be read: {error}"
-        raise GatewayError(Kind.INTERNAL, "price_catalogue_unreadable", message, blame=Blame.GATEWAY) from error
-    return DefaultCatalogue(prices, f"genai-prices {prices.library}", None)
 
 
 async def _extract(*arguments: str, given: bytes = b"") -> str:
@@ -143,7 +153,7 @@ async def _download(url: str) -> bytes:
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
-            session.get(url, headers={"accept": "application/json"}) as response,
+            session.get(url, headers={"accept": "application/json"}, allow_redirects=False) as response,
         ):
             if response.status != 200:
                 raise _unreachable(f"it answered with status {response.status}")

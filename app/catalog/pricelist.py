@@ -51,7 +51,7 @@ class ListedModel(msgspec.Struct, frozen=True):
 
 
 class ListedProvider(msgspec.Struct, frozen=True, dict=True):
-    """A vendor. Its models are read when they are looked at: most of the list never is."""
+    """A vendor. Its models are read when they are first looked at: most of the list never is."""
 
     id: str
     name: str
@@ -61,17 +61,18 @@ class ListedProvider(msgspec.Struct, frozen=True, dict=True):
     pricing_url: str | None
     models: msgspec.Raw
 
-    def read_models(self) -> list[ListedModel]:
-        return msgspec.json.decode(self.models, type=list[ListedModel])
+    @cached_property
+    def shelf(self) -> Sequence[ListedModel]:
+        return msgspec.json.decode(self.models, type=tuple[ListedModel, ...])
 
     def find_model(self, name: str) -> ListedModel | None:
         """By what the vendor calls it, or may: dates and suffixes that cost the same are matched as well."""
         lowered = name.lower()
-        return next((model for model in self.read_models() if matches(model.match, lowered)), None)
+        return next((model for model in self.shelf if matches(model.match, lowered)), None)
 
 
 class PriceList(msgspec.Struct, frozen=True, dict=True):
-    """The list whole. `library` is the version of genai-prices that read it."""
+    """The list whole, for one task: it grows by what is looked at. `library` is the version of genai-prices that read it."""
 
     library: str
     update_url: str
@@ -114,7 +115,7 @@ def find_ref(prices: PriceList, ref: str) -> Entry | None:
     provider = prices.by_id.get(provider_id)
     if provider is None:
         return None
-    return next((Entry(provider, model) for model in provider.read_models() if model.id == model_id), None)
+    return next((Entry(provider, model) for model in provider.shelf if model.id == model_id), None)
 
 
 def find_origin(prices: PriceList, origin: Origin) -> Entry | None:
@@ -145,7 +146,7 @@ def search(prices: PriceList, query: str) -> Iterator[Entry]:
     """Entries whose ref or name holds every word of the query, by provider and model."""
     words = query.lower().split()
     for provider in sorted(prices.providers, key=lambda provider: provider.id):
-        for model in sorted(provider.read_models(), key=lambda model: model.id):
+        for model in sorted(provider.shelf, key=lambda model: model.id):
             text = f"{provider.id}/{model.id} {provider.name} {model.name or ''}".lower()
             if all(word in text for word in words):
                 yield Entry(provider, model)

@@ -209,7 +209,7 @@ async def _summarize(engine: AsyncEngine, name: str) -> None:
 
 async def _drop_strays(engine: AsyncEngine, edge: Month) -> None:
     """Entries in the default partition that were made before the edge, whatever their ids say."""
-    gone = "gone AS (DELETE FROM entries_default WHERE created_at < :edge RETURNING account_id, key_id, charged)"
+    gone = "gone AS (DELETE FROM entries_default WHERE created_at < :edge RETURNING account_id, key_id, charged, uncollected)"
     async with engine.begin() as connection:
         if await _alone(connection):
             query = text(f"WITH {gone} {_ROLL_UP.format(source='gone')}")

@@ -29,6 +29,13 @@ SELECT $1, (left(first_id(now() - i * interval '10 seconds')::text, 24) || lpad(
 FROM generate_series(1, $3::int) AS i
 """
 
+# As if all of them had been paid for: whoever shares the database audits it.
+CHARGED = """
+WITH granted AS (INSERT INTO grants (account_id, amount) VALUES ($1, $2)),
+    paid AS (UPDATE key_balances SET charged = charged + $2 WHERE account_id = $1)
+UPDATE account_balances SET granted = granted + $2, charged = charged + $2 WHERE account_id = $1
+"""
+
 
 def _read(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
@@ -149,6 +156,7 @@ def full(gateway: Gateway, operator: Operator) -> Customer:
     """With a hundred thousand entries of nearly twelve days."""
     made = operator.customer("10")
     asyncio.run(_run(gateway.database_url, MANY_ENTRIES, made.account_id, made.key_id, MANY))
+    asyncio.run(_run(gateway.database_url, CHARGED, made.account_id, sum(range(MANY + 1))))
     asyncio.run(_run(gateway.database_url, "ANALYZE entries"))
     return made
 

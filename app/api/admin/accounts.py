@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.accounts import store
 from app.accounts.store import Account
 from app.api.admin.guard import CONFLICT, NOT_FOUND, admin_router
-from app.api.admin.limits import LIMITS_EXAMPLE, LimitBody, LimitChanges, LimitFields, take_limits, write_limits
+from app.api.admin.limits import LIMITS_EXAMPLE, LimitBody, LimitChanges, LimitFields, read_limits, write_limits
 from app.api.admin.notify import (
     NOTIFY_EXAMPLE,
     NotifyBody,
@@ -161,11 +161,8 @@ async def create_account(body: NewAccount, services: ServicesDep) -> AccountBody
     """Starts with nothing: top it up with a grant, and give it keys."""
     await check_notify(services.egress, body.notify)
     async with services.database.engine.begin() as connection:
-        values = body.model_dump()
-        limits = take_limits(values)
-        account = await issue_account(connection, values)
-        if any(value is not None for value in limits.values()):
-            await set_limits(connection, account.id, limits)
+        account = await issue_account(connection, body.model_dump())
+        await set_limits(connection, account.id, read_limits(body))
         if body.notify is not None:
             await save_notify(connection, services, account.id, body.notify)
         return await _show(connection, account)
@@ -202,9 +199,8 @@ async def change_account(account_id: PathId, body: AccountChanges, services: Ser
         if "notify" in body.model_fields_set:
             # Before the account's row: whoever moves money locks the counters first.
             await save_notify(connection, services, account_id, body.notify)
-        changes = body.model_dump(exclude_unset=True)
-        await set_limits(connection, account_id, take_limits(changes))
-        account = await store.update_account(connection, account_id, changes)
+        await set_limits(connection, account_id, read_limits(body))
+        account = await store.update_account(connection, account_id, body.model_dump(exclude_unset=True))
         return await _show(connection, account)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.accounts import store
 from app.accounts.store import Key
 from app.api.admin.guard import NOT_FOUND, admin_router
-from app.api.admin.limits import LIMITS_EXAMPLE, LimitBody, LimitChanges, LimitFields, take_limits, write_limits
+from app.api.admin.limits import LIMITS_EXAMPLE, LimitBody, LimitChanges, LimitFields, read_limits, write_limits
 from app.api.admin.paging import Page, PageQuery, page_of, read_id_cursor
 from app.api.admin.shapes import (
     MAX_ITEMS,
@@ -167,10 +167,8 @@ class KeyQuery(PageQuery):
 async def create_key(body: NewKey, connection: ConnectionDep) -> IssuedKey:
     """The answer holds the key itself, this once: only its digest is kept."""
     values = _columns(body.model_dump(exclude={"quota"}))
-    limits = take_limits(values)
     key, secret = await issue_key(connection, values, body.quota)
-    if any(value is not None for value in limits.values()):
-        await set_limits(connection, key.account_id, limits, key_id=key.id)
+    await set_limits(connection, key.account_id, read_limits(body), key_id=key.id)
     return await _issued(connection, key, secret)
 
 
@@ -205,7 +203,7 @@ async def change_key(key_id: PathId, body: KeyChanges, connection: ConnectionDep
     changes = body.model_dump(exclude_unset=True)
     if "quota" in changes:
         await wallets.set_quota(connection, key.account_id, key.id, changes.pop("quota"))
-    await set_limits(connection, key.account_id, take_limits(changes), key_id=key.id)
+    await set_limits(connection, key.account_id, read_limits(body), key_id=key.id)
     return await _with_money(connection, await store.update_key(connection, key_id, _columns(changes)))
 
 

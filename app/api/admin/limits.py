@@ -32,14 +32,17 @@ class BudgetBody(Shape):
     period_start: datetime
 
 
-RPM = Annotated[Count | None, Field(description="Requests in any 60 seconds; null: no limit")]
+RPM = Annotated[Count | None, Field(exclude=True, description="Requests in any 60 seconds; null: no limit")]
 TPM = Annotated[
     Count | None,
-    Field(description="Tokens in any 60 seconds: the input and the output cap a request names, then what it used"),
+    Field(
+        exclude=True,
+        description="Tokens in any 60 seconds: the input and the output cap a request names, then what it used",
+    ),
 ]
-RPD = Annotated[Count | None, Field(description="Requests a day of UTC; null: no limit")]
-Concurrency = Annotated[Count | None, Field(description="Requests at the same time; null: no limit")]
-BudgetField = Annotated[Budget | None, Field(description="Dollars a day, week or month; null: no budget")]
+RPD = Annotated[Count | None, Field(exclude=True, description="Requests a day of UTC; null: no limit")]
+Concurrency = Annotated[Count | None, Field(exclude=True, description="Requests at the same time; null: no limit")]
+BudgetField = Annotated[Budget | None, Field(exclude=True, description="Dollars a day, week or month; null: no budget")]
 
 
 class LimitFields(Shape):
@@ -82,14 +85,14 @@ LIMITS_EXAMPLE: dict[str, Any] = {
 }
 
 
-def take_limits(values: dict[str, Any]) -> dict[str, Any]:
-    """Moves the limits out of a body's values, as columns."""
-    taken = {name: values.pop(name) for name in NAMES if name in values}
-    if "budget" in taken:
-        budget = taken.pop("budget")
-        taken["budget"] = None if budget is None else budget["amount"]
-        taken["budget_period"] = None if budget is None else budget["period"]
-    return taken
+def read_limits(body: LimitFields | LimitChanges) -> dict[str, Any]:
+    """The limits that a body gives, as columns. They are no part of its `model_dump`: they don't stand with the rest."""
+    given = {name: getattr(body, name) for name in NAMES if name in body.model_fields_set}
+    if "budget" in given:
+        budget = given["budget"]
+        given["budget"] = None if budget is None else budget.amount
+        given["budget_period"] = None if budget is None else budget.period
+    return given
 
 
 def write_limits(limits: Limits) -> dict[str, Any]:

@@ -45,36 +45,29 @@ class EntryOut(Shape):
     left_out: list[str] = Field(description="What the vendor charges for beside, and the gateway can't")
     pricing_url: str | None = Field(description="The vendor's own page of prices")
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "ref": "google/gemini-2.5-pro",
+                    "provider": "google",
+                    "model": "gemini-2.5-pro",
+                    "name": "Gemini 2.5 Pro",
+                    "context_window": 1000000,
+                    "price": EXAMPLE,
+                    "left_out": [],
+                    "pricing_url": "https://ai.google.dev/gemini-api/docs/pricing",
+                }
+            ]
+        }
+    )
+
 
 class CataloguePage(Page[EntryOut]):
     """Entries by provider and model, and where they are from."""
 
     source: str = Field(description="The release's genai-prices, or the address of a newer list")
     fetched_at: datetime | None = Field(description="When the newer list was fetched; null: it came with the release")
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "data": [
-                        {
-                            "ref": "google/gemini-2.5-pro",
-                            "provider": "google",
-                            "model": "gemini-2.5-pro",
-                            "name": "Gemini 2.5 Pro",
-                            "context_window": 1000000,
-                            "price": EXAMPLE,
-                            "left_out": [],
-                            "pricing_url": "https://ai.google.dev/gemini-api/docs/pricing",
-                        }
-                    ],
-                    "next_cursor": None,
-                    "source": "genai-prices 0.2.3",
-                    "fetched_at": None,
-                }
-            ]
-        }
-    )
 
 
 class UpdateBody(Shape):
@@ -84,6 +77,19 @@ class UpdateBody(Shape):
     fetched_at: datetime
     providers: int
     models: int
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "source": "https://prices.example.com/data.json",
+                    "fetched_at": "2030-01-31T12:00:00Z",
+                    "providers": 47,
+                    "models": 2330,
+                }
+            ]
+        }
+    )
 
 
 class ApplyRequest(Shape):
@@ -102,6 +108,20 @@ class DifferenceOut(Shape):
     ref: str
     before: PriceOut | None
     after: PriceOut | None = Field(description="null: the catalogue has no price any more, so it stays as it is")
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "gpt-small",
+                    "channel": None,
+                    "ref": "openai/gpt-4o-mini",
+                    "before": {"input_mtok": "0.15", "output_mtok": "0.6"},
+                    "after": {"input_mtok": "0.1", "output_mtok": "0.4"},
+                }
+            ]
+        }
+    )
 
 
 class ApplyBody(Shape):
@@ -176,7 +196,7 @@ def _write_update(catalogue: DefaultCatalogue) -> UpdateBody:
         source=catalogue.source,
         fetched_at=catalogue.fetched_at,
         providers=len(providers),
-        models=sum(len(provider.read_models()) for provider in providers),
+        models=sum(len(provider.shelf) for provider in providers),
     )
 
 
