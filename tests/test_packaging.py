@@ -85,6 +85,7 @@ def test_settings_are_read_from_a_filled_in_example(tmp_path: Path) -> None:
         "RELAYGATE_TRUSTED_PROXIES": "10.0.0.0/8, ::1/128",
         "RELAYGATE_ALLOWED_PRIVATE_NETWORKS": "10.1.0.0/16",
         "RELAYGATE_RETENTION_MONTHS": "13",
+        "RELAYGATE_PRICE_UPDATE_URL": "https://prices.example.com/data.json",
         "RELAYGATE_PORT": "9000",
     }
     assert all(filled.values()), "every setting has a value here, or the test reads less than it says"
