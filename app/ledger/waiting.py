@@ -1,7 +1,8 @@
-"""Where requests wait, in order, for money that other requests hold: it comes back when those are settled.
+"""Where requests wait, in order, for what other requests have: money that they hold, and places under a concurrency limit.
 
 Holds are worst-case, so a crowd can hold everything an account has while it spends next to nothing. Refusing the rest
-would tell a well-funded customer that there is no money.
+would tell a well-funded customer that there is no money. And a request counts as open for a moment after its client has
+the whole answer: a client that calls strictly one after the other must not be told that it calls twice at once.
 """
 
 from __future__ import annotations
@@ -22,14 +23,22 @@ FRONT = 16
 """How many of a line ask again at once: what one settlement frees is seldom enough for more."""
 
 POLL = 0.25
+BUSY_POLL = 0.03
 """Seconds after which a line asks again without having heard of a settlement: other processes' settle too."""
+
+BUSY_PATIENCE = 1.0
+"""Seconds to wait for a place under a concurrency limit: for a request to be settled, not for one to be answered."""
+
+WAITABLE = (Refusal.HELD, Refusal.BUSY)
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
     ask: Ask
+    since: float
     deadline: float
     reply: asyncio.Future[Hold | Refusal]
+    busy: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -55,23 +64,25 @@ class WaitingRoom:
         return sum(len(line.waiters) for line in self._lines.values())
 
     async def hold(self, ask: Ask, on_wait: Callable[[float], None]) -> Hold | Refusal:
-        """As LedgerWriter.hold, but `Refusal.HELD` only after `patience` seconds. Calls `on_wait` with them before it waits.
+        """As LedgerWriter.hold, but `HELD` only after `patience` seconds and `BUSY` after BUSY_PATIENCE.
 
-        What a cancelled caller may have been granted is given back.
+        Calls `on_wait` with the patience before it waits. What a cancelled caller may have been granted is given back.
         """
         key = (ask.account_id, ask.key_id)
+        # Where others wait, one only looks: what is refused anyhow is refused at once, what is free is free at once.
+        ask.patient = True if key not in self._lines else None
+        outcome = await self._ledger.hold(ask)
+        if outcome not in WAITABLE:
+            return outcome
         line = self._lines.get(key)
-        if line is None:
-            outcome = await self._ledger.hold(ask)
-            if outcome is not Refusal.HELD:
-                return outcome
-            line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = _Line()
             line.server = asyncio.get_running_loop().create_task(self._serve(key, line))
         on_wait(self._patience)
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(ask, loop.time() + self._patience, loop.create_future())
+        busy = outcome is Refusal.BUSY
+        patience = BUSY_PATIENCE if busy else self._patience
+        waiter = _Waiter(ask, loop.time(), loop.time() + patience, loop.create_future(), busy)
         line.waiters.append(waiter)
         try:
             return await waiter.reply
@@ -102,8 +113,9 @@ class WaitingRoom:
                 line.waiters = deque(waiter for waiter in line.waiters if not waiter.reply.done())
                 if line.waiters and not any(served):
                     soonest = min(waiter.deadline for waiter in line.waiters) - clock()
+                    poll = BUSY_POLL if any(waiter.busy for waiter in front) else POLL
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(min(POLL, max(0.0, soonest))):
+                        async with asyncio.timeout(min(poll, max(0.0, soonest))):
                             await line.freed.wait()
         finally:
             # No turn of the loop lies between the last look at the line and this: nobody can have joined it.
@@ -115,22 +127,30 @@ class WaitingRoom:
     async def _try(self, waiter: _Waiter, now: float) -> bool:
         """Whether it need not wait any longer. The patience over, it takes what there is."""
         patient = now < waiter.deadline
-        reply: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        ask = replace(waiter.ask, id=new_id(), reply=reply, patient=patient, standing=None)
         try:
-            outcome = await self._ledger.hold(ask)
+            outcome = await self._ask(waiter.ask, patient)
         except GatewayError as error:
             if not waiter.reply.done():
                 waiter.reply.set_exception(error)
             return True
-        if outcome is Refusal.HELD and patient:
+        if outcome in WAITABLE and patient:
+            waiter.busy = outcome is Refusal.BUSY
+            if not waiter.busy:  # a place is free, and now it is money that is missing
+                waiter.deadline = max(waiter.deadline, waiter.since + self._patience)
             return waiter.reply.done()
-        waiter.ask.standing = ask.standing
         if waiter.reply.done():
             self._give_back(outcome)
         else:
             waiter.reply.set_result(outcome)
         return True
+
+    async def _ask(self, ask: Ask, patient: bool | None) -> Hold | Refusal:
+        """Asks in the name of `ask`, under an id of its own; the standing goes to `ask`."""
+        reply: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        copy = replace(ask, id=new_id(), reply=reply, patient=patient, standing=None)
+        outcome = await self._ledger.hold(copy)
+        ask.standing = copy.standing
+        return outcome
 
     def _give_back(self, outcome: Hold | Refusal) -> None:
         if isinstance(outcome, Hold):

@@ -124,7 +124,9 @@ class LedgerWriter:
     def settle(self, settlement: Settlement) -> None:
         """Ends a hold soon; returns at once and can't fail, so it is safe in a `finally`."""
         self._settlements.append(settlement)
-        if self._lingering is None and self._scheduled is None:
+        if settlement.hold.limited:  # the next request of the same client may wait for it
+            self._schedule()
+        elif self._lingering is None and self._scheduled is None:
             self._lingering = asyncio.get_running_loop().call_later(LINGER, self._dispatch)
 
     @property
@@ -288,6 +290,6 @@ class LedgerWriter:
         """What stays held because of it, the stray sweep gives back; charging something else would be worse."""
         self.open.difference_update([item.hold.id for item in settlements])
         for ask in asks:
+            self.open.discard(ask.id)
             if not ask.reply.done():
-                self.open.discard(ask.id)
                 ask.reply.set_exception(unavailable("The ledger refused this request."))

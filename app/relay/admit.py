@@ -13,12 +13,9 @@ from app.errors import GatewayError, Kind, unauthenticated
 from app.formats.base import Request
 from app.ledger.records import Ask, Hold, Refusal
 from app.ledger.waiting import WaitingRoom
-from app.relay.exchange import Exchange, Interrupt
+from app.relay.exchange import Exchange
 from app.relay.limits import limit_error, limit_headers, read_standing
 from app.relay.plan import Plan
-
-LEDGER_PATIENCE = 5.0
-"""Seconds that a request waits for its key and its hold before it is told that the gateway has no database."""
 
 LEAST_OUTPUT = 16
 """Output tokens, per choice, below which an answer is of no use: a balance that can't cover them is exhausted."""
@@ -28,11 +25,12 @@ LEAST_OUTPUT = 16
 class Admission:
     """A hold, and the output cap that it pays for; `output_cap` None: the request's own cap fits.
 
-    `ratios`: the account's and the model group's, in parts per million.
+    `input_tokens` is an estimate. `ratios`: the account's and the model group's, in parts per million.
     """
 
     hold: Hold
     output_cap: int | None
+    input_tokens: int
     ratios: tuple[int, int]
 
 
@@ -78,22 +76,20 @@ async def admit(
         tokens=fair_input + (request.output_cap or 0) * request.choices if principal.limited else None,
         reply=asyncio.get_running_loop().create_future(),
     )
-    hold = await waiting_room.hold(
-        ask, lambda patience: exchange.allow(patience + LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
-    )
+    hold = await waiting_room.hold(ask, exchange.wait_in_line)
     if ask.tokens is not None:
         standing = read_standing(ask.standing)
         exchange.extra_headers += limit_headers(standing)
-        if hold is Refusal.LIMITED:
+        if hold in (Refusal.LIMITED, Refusal.BUSY):
             raise limit_error(standing)
     if isinstance(hold, Refusal):
         raise _refused(hold)
     if hold.amount >= ask.want:
-        return Admission(hold, None, ratios)
+        return Admission(hold, None, fair_input, ratios)
     affordable = price.affordable_output(hold.amount, input_tokens, *ratios) // request.choices
     output_cap = max(1, min(cap, affordable))
     exchange.extra_headers.append((b"x-relaygate-output-cap", b"%d" % output_cap))
-    return Admission(hold, output_cap, ratios)
+    return Admission(hold, output_cap, fair_input, ratios)
 
 
 def _output_cap(request: Request, plan: Plan, default_cap: int) -> int:

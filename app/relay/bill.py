@@ -92,7 +92,12 @@ class Cashier:
 
     async def _estimate(self, settlement: Settlement, bill: Bill) -> None:
         # In a thread: the first count loads the tokenizer, and a long answer takes milliseconds.
-        usage = await asyncio.to_thread(_estimate_usage, bill)
+        try:
+            usage = await asyncio.to_thread(_estimate_usage, bill)
+        except Exception:
+            # Whatever it is, the hold must end: at the input that it was made for.
+            log.exception("estimate_failed")
+            usage = Usage(input_tokens=bill.admission.input_tokens)
         settlement.estimated = True
         self._settle(settlement, bill, usage)
 

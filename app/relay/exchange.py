@@ -18,6 +18,9 @@ Send = Callable[[Message], Awaitable[None]]
 
 NEVER = float("inf")
 
+LEDGER_PATIENCE = 5.0
+"""Seconds that a request waits for its key and its hold before it is told that the gateway has no database."""
+
 
 class Interrupt(StrEnum):
     """Why the watch took a request out of what it was waiting for."""
@@ -56,6 +59,7 @@ class Exchange:
         "send",
         "started",
         "status",
+        "waited",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,6 +83,7 @@ class Exchange:
         self.committed = False
         self.gone = False
         self.status = 0
+        self.waited = False
         self.extra_headers: list[tuple[bytes, bytes]] = []
 
     # -- time ----------------------------------------------------------------------------------------------------
@@ -94,6 +99,11 @@ class Exchange:
         deadline = self._loop.time() + seconds
         self.deadline = deadline if deadline < self.drain_until else self.drain_until
         self._expiry = expiry
+
+    def wait_in_line(self, patience: float) -> None:
+        """From now on it waits for what other requests have, for so many seconds."""
+        self.waited = True
+        self.allow(patience + LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
 
     def expire(self) -> None:
         """The watch saw the deadline pass."""

@@ -11,13 +11,13 @@ from app.errors import Blame, GatewayError, Kind, UpstreamError
 from app.formats.base import Format
 from app.ledger.waiting import WaitingRoom
 from app.logs import get_log
-from app.relay.admit import LEDGER_PATIENCE, admit
+from app.relay.admit import admit
 from app.relay.answer import relay_answer
 from app.relay.attempt import Upstreams, interrupted, redact
 from app.relay.authenticate import authenticate
 from app.relay.bill import Bill, Cashier
 from app.relay.body import read_body
-from app.relay.exchange import Exchange, Interrupt, Receive, Scope, Send
+from app.relay.exchange import LEDGER_PATIENCE, Exchange, Interrupt, Receive, Scope, Send, interruption_error
 from app.relay.observe import Observer
 from app.relay.plan import make_plan
 from app.relay.stream import relay_stream
@@ -58,6 +58,8 @@ class Relay:
         failure: GatewayError | None = None
         try:
             bill = await self._admit(format, exchange)
+            if exchange.waited:
+                await self._check_again(exchange)
             await self._deliver(exchange, bill)
         except GatewayError as error:
             failure = error
@@ -103,6 +105,13 @@ class Relay:
             default_cap=settings.default_max_output_tokens,
         )
         return Bill(format, request, plan, admission)
+
+    async def _check_again(self, exchange: Exchange) -> None:
+        """After a wait in line: the key may have been revoked meanwhile, and the client may have gone."""
+        if exchange.gone:
+            raise interruption_error(Interrupt.CLIENT_GONE)
+        exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
+        await authenticate(exchange.scope, self.principals, self._settings.trusted_proxies)
 
     async def _deliver(self, exchange: Exchange, bill: Bill) -> None:
         """Tries the candidates in order until one begins to answer. Raises the last one's error."""

@@ -68,17 +68,22 @@ BEGIN
     FROM gone;
     GET DIAGNOSTICS settled = ROW_COUNT;
 
-    -- What a hold didn't cover is taken from what the account and the key have left now that this batch has given back
-    -- what it didn't use; never from what they don't have.
+    -- What a hold didn't cover is taken from what the account, the key and their budgets have left now that this batch has
+    -- given back what it didn't use; never from what they don't have.
     IF v_over IS NOT NULL THEN FOR over IN
         SELECT e.account_id, e.key_id, e.id, e.uncollected
         FROM entries e
         WHERE e.account_id = ANY (p_accounts) AND e.id = ANY (v_over) AND e.uncollected > 0
         ORDER BY e.account_id, e.created_at, e.id
     LOOP
-        SELECT GREATEST(0, LEAST(over.uncollected, a.balance, k.balance)) INTO extra
+        SELECT GREATEST(0, LEAST(
+            over.uncollected, a.balance, k.balance, al.budget - (a.charged - al.period_charged) - a.held,
+            kl.budget - (k.charged - kl.period_charged) - k.held
+        )) INTO extra
         FROM account_balances a
         JOIN key_balances k ON k.account_id = a.account_id AND k.key_id = over.key_id
+        LEFT JOIN limits al ON al.account_id = a.account_id AND al.key_id = 0
+        LEFT JOIN limits kl ON kl.account_id = a.account_id AND kl.key_id = k.key_id
         WHERE a.account_id = over.account_id;
         CONTINUE WHEN COALESCE(extra, 0) = 0;
         UPDATE account_balances b SET balance = b.balance - extra, charged = b.charged + extra
@@ -94,14 +99,15 @@ $$;
 
 -- Grants holds one by one, in arrival order, to the accounts of p_short: those that can't cover all that is asked of them, and
 -- those with limits. An amount a request, or -1: the account can't pay even if everything held comes back, -2: nor can the
--- key, -3: no such account or key, -4: the money is there, but other requests hold it, -5: a limit or budget refuses.
+-- key, -3: no such account or key, -4: the money is there, but other requests hold it, -5: a limit or a
+-- budget refuses, -6: too many are open at the moment.
 --
 -- A request gets what it wants. One whose wish is beyond what there is in all gets what is left, or a fair part of it where
 -- more of the account's requests are in the batch, and never less than its minimum. One whose wish only others' holds stand
 -- in the way of is told to wait, for they come back; once it is out of patience it takes what there is.
 CREATE FUNCTION grant_in_turn(
     p_short bigint[], p_accounts bigint[], p_keys bigint[], p_wants bigint[], p_minima bigint[], p_patient boolean[],
-    INOUT p_tokens int[], INOUT p_granted bigint[], OUT standings text[]
+    p_tokens int[], INOUT p_granted bigint[], OUT standings text[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
@@ -115,7 +121,8 @@ DECLARE
     v_limits_read boolean;
     v_account_open int;
     v_key_open int;
-    v_opened jsonb := '{}';
+    v_account_new int;
+    v_key_new jsonb := '{}';
     v_account_budget bigint;
     v_key_budget bigint;
     v_room bigint;
@@ -123,6 +130,8 @@ DECLARE
     v_amount bigint;
     v_why jsonb;
 BEGIN
+    -- Whole from the start: an array that begins at the first index that was written to would come out shifted.
+    standings := array_fill(NULL::text, ARRAY[cardinality(p_accounts)]);
     FOR ask IN
         SELECT w.*, LEAST(4, count(*) OVER (PARTITION BY w.account_id ORDER BY w.i DESC)) AS share
         FROM unnest(p_accounts, p_keys, p_wants, p_minima, p_patient, p_tokens) WITH ORDINALITY
@@ -146,7 +155,7 @@ BEGIN
             SELECT * INTO a FROM account_balances b WHERE b.account_id = ask.account_id;
             al := NULL;
             v_account_moved := false;
-            v_account_open := 0;
+            v_account_new := 0;
         END IF;
         IF a.account_id IS NULL OR k.key_id IS NULL THEN
             p_granted[ask.i] := -3;
@@ -157,15 +166,14 @@ BEGIN
             SELECT * INTO kl FROM limits l WHERE l.account_id = ask.account_id AND l.key_id = ask.key_id;
             IF FOUND THEN
                 kl := roll_limits(kl, v_now, k.charged);
-                SELECT count(*) INTO v_key_open FROM holds h
+                SELECT count(*) + COALESCE((v_key_new->>ask.key_id::text)::int, 0) INTO v_key_open FROM holds h
                 WHERE kl.concurrency IS NOT NULL AND h.account_id = ask.account_id AND h.key_id = ask.key_id;
-                v_key_open := v_key_open + COALESCE((v_opened->>ask.key_id::text)::int, 0);
             END IF;
             IF al.account_id IS NULL THEN
                 SELECT * INTO al FROM limits l WHERE l.account_id = ask.account_id AND l.key_id = 0;
                 IF FOUND THEN
                     al := roll_limits(al, v_now, a.charged);
-                    SELECT count(*) INTO v_account_open FROM holds h
+                    SELECT count(*) + v_account_new INTO v_account_open FROM holds h
                     WHERE al.concurrency IS NOT NULL AND h.account_id = ask.account_id;
                 END IF;
             END IF;
@@ -182,18 +190,20 @@ BEGIN
             CONTINUE;
         END IF;
         IF ask.tokens IS NOT NULL THEN
-            p_tokens[ask.i] := LEAST(ask.tokens, al.tpm, kl.tpm);
             v_why := COALESCE(
-                find_limit(kl, v_now, p_tokens[ask.i], v_key_open) || '{"scope": "key"}',
-                find_limit(al, v_now, p_tokens[ask.i], v_account_open) || '{"scope": "account"}',
-                CASE WHEN v_key_budget < ask.minimum THEN
+                find_limit(kl, v_now, ask.tokens, v_key_open) || '{"scope": "key"}',
+                find_limit(al, v_now, ask.tokens, v_account_open) || '{"scope": "account"}',
+                -- What costs nothing passes, even where a budget was lowered below what is spent.
+                CASE WHEN v_key_budget < ask.minimum AND ask.minimum > 0 THEN
                     jsonb_build_object('scope', 'key', 'limit', 'budget', 'wait', wait_for_budget(kl, v_now)) END,
-                CASE WHEN v_account_budget < ask.minimum THEN
+                CASE WHEN v_account_budget < ask.minimum AND ask.minimum > 0 THEN
                     jsonb_build_object('scope', 'account', 'limit', 'budget', 'wait', wait_for_budget(al, v_now)) END
             );
         END IF;
         IF v_why IS NOT NULL THEN
-            v_amount := -5;
+            v_amount := CASE WHEN v_why->>'limit' = 'concurrency' THEN -6 ELSE -5 END;
+        ELSIF ask.patient IS NULL AND ask.want > 0 THEN
+            v_amount := -4;
         ELSIF ask.want <= v_room THEN
             v_amount := ask.want;
         ELSIF v_room < ask.minimum OR (ask.patient AND ask.want <= v_funds) THEN
@@ -210,13 +220,14 @@ BEGIN
             k.held := k.held + v_amount;
             v_account_moved := true;
             v_key_moved := true;
+            v_account_new := v_account_new + 1;
+            v_account_open := v_account_open + 1;
+            v_key_open := v_key_open + 1;
+            v_key_new := jsonb_set(
+                v_key_new, ARRAY[ask.key_id::text], to_jsonb(COALESCE((v_key_new->>ask.key_id::text)::int, 0) + 1));
             IF ask.tokens IS NOT NULL THEN
-                al := count_request(al, p_tokens[ask.i]);
-                kl := count_request(kl, p_tokens[ask.i]);
-                v_account_open := v_account_open + 1;
-                v_key_open := v_key_open + 1;
-                v_opened := jsonb_set(
-                    v_opened, ARRAY[ask.key_id::text], to_jsonb(COALESCE((v_opened->>ask.key_id::text)::int, 0) + 1));
+                al := count_request(al, ask.tokens);
+                kl := count_request(kl, ask.tokens);
             END IF;
         END IF;
         IF ask.tokens IS NOT NULL THEN
@@ -262,7 +273,6 @@ CREATE FUNCTION grant_holds(
 ) LANGUAGE plpgsql AS $$
 DECLARE
     v_short bigint[];
-    v_tokens int[] := p_tokens;
 BEGIN
     granted := p_wants;
     SELECT array_agg(DISTINCT s.account_id) INTO v_short
@@ -281,7 +291,7 @@ BEGIN
         );
     END IF;
     IF v_short IS NOT NULL THEN
-        SELECT t.p_tokens, t.p_granted, t.standings INTO v_tokens, granted, standings
+        SELECT t.p_granted, t.standings INTO granted, standings
         FROM grant_in_turn(v_short, p_accounts, p_keys, p_wants, p_minima, p_patient, p_tokens, granted) AS t;
     END IF;
 
@@ -306,7 +316,7 @@ BEGIN
         price_id, ratio_ppm, group_ppm, tokens
     FROM unnest(
         p_accounts, p_ids, p_keys, p_requests, granted, p_orphans, p_inputs, p_models, p_formats, p_streams, p_prices,
-        p_ratios, p_groups, v_tokens
+        p_ratios, p_groups, p_tokens
     ) AS g(
         account_id, id, key_id, request_id, amount, orphan_charge, input_tokens, model, format, stream, price_id,
         ratio_ppm, group_ppm, tokens

@@ -10,7 +10,8 @@ DECLARE
     v_day date := (p_now AT TIME ZONE 'UTC')::date;
     v_start timestamptz;
 BEGIN
-    IF v_second - l.second > 60 OR cardinality(l.requests) = 0 THEN
+    -- More than a minute ahead: counted by a clock that was wrong.
+    IF abs(v_second - l.second) > 60 OR cardinality(l.requests) = 0 THEN
         l.requests := array_fill(0, ARRAY[61]);
         l.tokens := array_fill(0::bigint, ARRAY[61]);
         l.second := v_second;
@@ -20,13 +21,14 @@ BEGIN
         l.requests[l.second % 61 + 1] := 0;
         l.tokens[l.second % 61 + 1] := 0;
     END LOOP;
-    IF l.day IS DISTINCT FROM v_day THEN
+    -- Forward only: a clock that steps back a little over midnight doesn't begin the day twice.
+    IF l.day IS NULL OR l.day < v_day OR l.day > v_day + 1 THEN
         l.day := v_day;
         l.day_requests := 0;
     END IF;
     IF l.budget IS NOT NULL THEN
         v_start := date_trunc(l.budget_period, p_now AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
-        IF l.period_start IS DISTINCT FROM v_start THEN
+        IF l.period_start IS NULL OR l.period_start < v_start OR l.period_start > v_start + interval '2 days' THEN
             l.period_start := v_start;
             l.period_charged := p_charged;
         END IF;
@@ -80,8 +82,10 @@ BEGIN
     IF l.rpm <= (SELECT sum(r) FROM unnest(l.requests) AS r) THEN
         RETURN jsonb_build_object('limit', 'rpm', 'wait', wait_for_room(l.requests::bigint[], l.second, p_now, l.rpm, 1));
     END IF;
-    IF l.tpm < (SELECT sum(t) FROM unnest(l.tokens) AS t) + p_tokens THEN
-        RETURN jsonb_build_object('limit', 'tpm', 'wait', wait_for_room(l.tokens, l.second, p_now, l.tpm, p_tokens));
+    -- A request that is larger than the whole limit passes alone.
+    IF l.tpm < (SELECT sum(t) FROM unnest(l.tokens) AS t) + LEAST(p_tokens, l.tpm) THEN
+        RETURN jsonb_build_object('limit', 'tpm', 'wait',
+            wait_for_room(l.tokens, l.second, p_now, l.tpm, LEAST(p_tokens, l.tpm)));
     END IF;
     IF l.rpd <= l.day_requests THEN
         RETURN jsonb_build_object('limit', 'rpd', 'wait',
@@ -138,8 +142,8 @@ BEGIN
             IF v_delta > 0 THEN
                 l.tokens[l.second % 61 + 1] := l.tokens[l.second % 61 + 1] + v_delta;
             END IF;
-            -- The hold's time is that of its transaction's start; it may have been counted a little later.
-            FOR s IN GREATEST(used.seconds[i], l.second - 60) .. l.second LOOP
+            -- The hold's time is that of its transaction's start; it was counted within the statement's time-out after that.
+            FOR s IN GREATEST(used.seconds[i], l.second - 60) .. LEAST(used.seconds[i] + 10, l.second) LOOP
                 EXIT WHEN v_delta >= 0;
                 v_taken := LEAST(-v_delta, l.tokens[s % 61 + 1]);
                 l.tokens[s % 61 + 1] := l.tokens[s % 61 + 1] - v_taken;

@@ -18,7 +18,7 @@ from app.ledger.records import Hold, Refusal, Settlement, Status
 from app.ledger.writer import LedgerWriter
 from tests.ledger.bank import Bank, Customer, amounts, hold, hold_together, make_ask, released, settle, settled
 
-LIMITED, HELD = Refusal.LIMITED, Refusal.HELD
+LIMITED, HELD, BUSY = Refusal.LIMITED, Refusal.HELD, Refusal.BUSY
 
 
 async def limit(bank: Bank, customer: Customer, *, own: bool = False, **changes: Any) -> None:
@@ -39,7 +39,8 @@ async def ask_limited(
 async def refused_by(writer: LedgerWriter, customer: Customer, **values: int) -> tuple[str, str]:
     """Which limit refuses an ask, and whose it is."""
     reply, standing = await ask_limited(writer, customer, **values)
-    assert reply is LIMITED, reply
+    assert reply in (LIMITED, BUSY), reply
+    assert (reply is BUSY) is (standing["limit"] == "concurrency")
     assert standing["wait"] > 0
     return standing["scope"], standing["limit"]
 
@@ -85,7 +86,7 @@ async def test_keys_and_accounts_limits_together(bank: Bank) -> None:
     await limit(bank, first, own=True, concurrency=5)
     writer = bank.writer(lanes=1)
     asks = [make_ask(customer, 1, tokens=0) for customer in (first, second) * 4]
-    assert amounts(await hold_together(writer, asks)) == [1, 1, 1, 1, LIMITED, 1, LIMITED, LIMITED]
+    assert amounts(await hold_together(writer, asks)) == [1, 1, 1, 1, LIMITED, 1, LIMITED, BUSY]
     scopes = [orjson.loads(ask.standing or "{}").get("limit") for ask in asks]
     assert scopes == [None, None, None, None, "rpm", None, "rpm", "concurrency"]
 
@@ -98,7 +99,7 @@ async def test_concurrency_counts_what_is_open(bank: Bank, own: bool) -> None:
     await limit(bank, customer, own=own, concurrency=3)
     asks = [make_ask(customer, 1, tokens=0) for _ in range(4)]
     replies = await hold_together(writer, asks)
-    assert amounts(replies) == [1, 1, LIMITED, LIMITED]
+    assert amounts(replies) == [1, 1, BUSY, BUSY]
     await settle(writer, released(before))
     assert isinstance((await ask_limited(writer, customer))[0], Hold)
     await limit(bank, customer, own=own, concurrency=1)  # lowered while three are open: none of them is hurt
