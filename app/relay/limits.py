@@ -18,7 +18,6 @@ _NAMES = {
     "tpm": "tokens per minute",
     "rpd": "requests per day",
     "concurrency": "concurrent requests",
-    "budget": "its budget",
 }
 _WHOSE = {"key": "this API key", "account": "your account"}
 
@@ -51,7 +50,7 @@ def limit_error(standing: Mapping[str, Any]) -> GatewayError:
     limit, whose = standing["limit"], _WHOSE[standing["scope"]]
     wait = float(standing["wait"])
     if limit == "budget":
-        message = f"What {whose} may spend in this period is used up. It begins anew in {_in_words(wait)}."
+        message = f"The budget of {whose} has too little left for this request. It begins anew in {_in_words(wait)}."
         return GatewayError(Kind.RATE_LIMIT, "budget_exceeded", message, retry_after=wait)
     message = f"The limit of {whose} on {_NAMES[limit]} is reached. Try again in {_in_words(wait)}."
     return GatewayError(Kind.RATE_LIMIT, "rate_limit_exceeded", message, retry_after=wait)
