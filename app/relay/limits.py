@@ -10,8 +10,8 @@ import orjson
 
 from app.errors import GatewayError, Kind
 
-WINDOW = 60
-"""Seconds of the sliding minute; after so long without a request all of a limit is there again."""
+WINDOW = 61
+"""Seconds: the sliding minute in whole buckets. After so long without a request all of a limit is there again."""
 
 _NAMES = {
     "rpm": "requests per minute",
