@@ -50,14 +50,40 @@ async def admit(
     lowered to what that pays for; `x-relaygate-output-cap` says so. Raises GatewayError: 429 `insufficient_quota`,
     `balance_held`, `rate_limit_exceeded`, `budget_exceeded`; 503 while the ledger is away.
     """
-    price, ratios = plan.price, (principal.ratio_ppm, plan.model.group_ppm)
-    likely = plan.candidates[
-        0
-    ]  # what an orphan is charged at: the first to be tried is the one that most likely answers
     input_tokens = bound_of_request(request.body, request.fields["messages"])
     cap = _output_cap(request, plan, default_cap)
+    ask = _make_ask(principal, plan, request, exchange, format, input_tokens, cap)
+    hold = await waiting_room.hold(ask, exchange.wait_in_line)
+    if ask.tokens is not None:
+        standing = read_standing(ask.standing)
+        exchange.extra_headers += limit_headers(standing)
+        if hold in (Refusal.LIMITED, Refusal.BUSY):
+            raise limit_error(standing)
+    if isinstance(hold, Refusal):
+        raise _refused(hold)
+    ratios = ask.ratio_ppm, ask.group_ppm
+    if hold.amount >= ask.want:
+        return Admission(hold, None, ask.input_tokens, ratios)
+    affordable = plan.price.affordable_output(hold.amount, input_tokens, *ratios) // request.choices
+    output_cap = max(1, min(cap, affordable))
+    exchange.extra_headers.append((b"x-relaygate-output-cap", b"%d" % output_cap))
+    return Admission(hold, output_cap, ask.input_tokens, ratios)
+
+
+def _make_ask(
+    principal: Principal,
+    plan: Plan,
+    request: Request,
+    exchange: Exchange,
+    format: str,
+    input_tokens: int,
+    cap: int,
+) -> Ask:
+    price, ratios = plan.price, (principal.ratio_ppm, plan.model.group_ppm)
+    # What an orphan is charged at: the first channel to be tried is the one that most likely answers.
+    likely = plan.candidates[0]
     fair_input = input_tokens * 3 // 5  # where the bound is cautious: for English it is 1.6 times the count
-    ask = Ask(
+    return Ask(
         account_id=principal.account_id,
         key_id=principal.key_id,
         id=new_id(),
@@ -76,20 +102,6 @@ async def admit(
         tokens=fair_input + (request.output_cap or 0) * request.choices if principal.limited else None,
         reply=asyncio.get_running_loop().create_future(),
     )
-    hold = await waiting_room.hold(ask, exchange.wait_in_line)
-    if ask.tokens is not None:
-        standing = read_standing(ask.standing)
-        exchange.extra_headers += limit_headers(standing)
-        if hold in (Refusal.LIMITED, Refusal.BUSY):
-            raise limit_error(standing)
-    if isinstance(hold, Refusal):
-        raise _refused(hold)
-    if hold.amount >= ask.want:
-        return Admission(hold, None, fair_input, ratios)
-    affordable = price.affordable_output(hold.amount, input_tokens, *ratios) // request.choices
-    output_cap = max(1, min(cap, affordable))
-    exchange.extra_headers.append((b"x-relaygate-output-cap", b"%d" % output_cap))
-    return Admission(hold, output_cap, fair_input, ratios)
 
 
 def _output_cap(request: Request, plan: Plan, default_cap: int) -> int:
