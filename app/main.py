@@ -10,8 +10,9 @@ from fastapi import FastAPI
 
 from app.api import errors, health, models
 from app.api.admin import routes
+from app.api.examples import keep_nulls
 from app.api.gateway import ASGI, Gateway
-from app.api.holder import redemptions
+from app.api.holder import redemptions, reports
 from app.api.holder import routes as holder
 from app.api.relay_docs import document_relay
 from app.formats import discover
@@ -51,7 +52,9 @@ def create_app(settings: Settings | None = None) -> ASGI:
     api.include_router(health.router)
     api.include_router(models.router)
     api.include_router(holder.router)
+    reports.install(api, services.database.reports)
     redemptions.install(api)
     api.include_router(routes.router)
     document_relay(api)
+    keep_nulls(api)
     return Gateway(services, discover(), api)

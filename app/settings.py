@@ -71,7 +71,9 @@ class Settings(BaseSettings):
     price_update_url: str | None = Field(
         None, description="What an update of the price catalogue fetches; absent: genai-prices' own address"
     )
-    database_pool: int = Field(5, ge=1, le=100, description="Connections of one process beside its three fixed ones")
+    database_pool: int = Field(
+        5, ge=1, le=100, description="Connections of one process, beside three fixed ones and two for reports"
+    )
     metrics_public: bool = Field(False, description="Serve /metrics without the admin token")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"

@@ -16,6 +16,7 @@ MAX_URL = 2048
 
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_NO_V6 = "must hold an IPv6 address between brackets"
 
 _PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
 """All that IANA has given out for global unicast (RFC 4291 §2.4); what lies outside has a meaning of its own."""
@@ -69,13 +70,16 @@ class Guard:
             raise UrlRefused("must be a URL") from error
         if url.scheme not in ("http", "https"):
             raise UrlRefused("must begin with https:// or http://")
-        if "@" in re.split(r"[/?#]", text.partition("://")[2], maxsplit=1)[0]:
+        authority = re.split(r"[/?#]", text.partition("://")[2], maxsplit=1)[0]
+        if "@" in authority:
             raise UrlRefused("must not hold a user or a password")
         host = url.raw_host
         if not host:
             raise UrlRefused("must name a host")
         if not url.port:
             raise UrlRefused("must not name port 0")
+        if "[" in authority and ":" not in host:
+            raise UrlRefused(_NO_V6)
         address = _read_literal(host)
         if address is not None:
             self.check_address(address)
@@ -117,7 +121,10 @@ def _read_literal(host: str) -> Address | None:
     if ":" in host:
         if "%" in host:
             raise UrlRefused("must not name a zone of the gateway's own network")
-        return ipaddress.IPv6Address(host)
+        try:
+            return ipaddress.IPv6Address(host)
+        except ValueError as error:
+            raise UrlRefused(_NO_V6) from error
     if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]) is None:
         return None
     try:

@@ -15,14 +15,13 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, ColumnElement, Date, Row, Select, cast, func, select, text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.tables.accounts import keys
 from app.db.tables.catalog import prices
 from app.db.tables.ledger import entries
-from app.errors import GatewayError, Kind
 from app.ledger.records import Status
+from app.ledger.reports import read_report
 
 CLOCK_MARGIN = 24 * 3600 * 1000
 """Milliseconds by which the clock of the process that drew an id may differ from the database's, which wrote the time."""
@@ -30,12 +29,9 @@ CLOCK_MARGIN = 24 * 3600 * 1000
 _WINDOWS = (1, 24, 31 * 24)
 """Hours."""
 
-_TIMEOUT = text("SET LOCAL statement_timeout = '15s'")
 _IN_ORDER = text("SET LOCAL enable_sort = off")
 """PostgreSQL doesn't know that a key has one account: it expects next to no entries of a key in an account, and would read
 all there are to sort them, where the index has them in order and a page takes fifty."""
-
-_CANCELLED = "57014"  # query_canceled, https://www.postgresql.org/docs/current/errcodes-appendix.html
 
 
 class Group(StrEnum):
@@ -94,12 +90,12 @@ class Entry:
 
 
 async def list_entries(connection: AsyncConnection, filter: Filter, *, before: UUID | None, limit: int) -> list[Entry]:
-    """Newest first, with ids below `before`. Raises GatewayError 400 when it takes too long."""
+    """Newest first, with ids below `before`. Raises GatewayError 400 when it takes longer than `open_report` lets it."""
     rows: Sequence[Row[Any]] = ()
     if filter.account_id is not None or filter.key_id is not None:
         await connection.execute(_IN_ORDER)
     for after in _floors(filter, before):
-        rows = await read_bounded(connection, _page(filter, before, after, limit))
+        rows = await read_report(connection, _page(filter, before, after, limit))
         if len(rows) == limit:
             break
     return [Entry(**row._mapping) for row in rows]
@@ -111,7 +107,7 @@ async def sum_entries(
     """Sums split by `by`, in its order, the newest day first: the columns of the groups, then requests, charged
     (nano-dollars), input_tokens, output_tokens and estimated (how many of the requests are); cost and margin (nano-dollars,
     None where no cost is known) over the requests whose cost is known, and cost_unknown, how many were answered without one.
-    Raises GatewayError 400 when it takes too long.
+    Raises GatewayError 400 when it takes longer than `open_report` lets it.
     """
     groups = [_column(group) for group in by]
     column = entries.c
@@ -133,23 +129,7 @@ async def sum_entries(
         .order_by(*(column.desc() if group is Group.DAY else column for group, column in zip(by, groups, strict=True)))
         .limit(limit)
     )
-    return [dict(row._mapping) for row in await read_bounded(connection, query)]
-
-
-async def read_bounded(connection: AsyncConnection, query: Select[Any]) -> Sequence[Row[Any]]:
-    """The rows, within 15 seconds: the ledger shares its database with whoever asks for the sums of ten years.
-
-    Raises GatewayError 400 `query_too_broad`.
-    """
-    await connection.execute(_TIMEOUT)
-    try:
-        rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != _CANCELLED:
-            raise
-        message = "This takes too long to look up; narrow it with `since` and `until`, or name an account."
-        raise GatewayError(Kind.INVALID, "query_too_broad", message, param="since") from error
-    return rows
+    return [dict(row._mapping) for row in await read_report(connection, query)]
 
 
 def _floors(filter: Filter, before: UUID | None) -> Iterator[UUID | None]:

@@ -16,10 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.db.tables.catalog import prices
 from app.db.tables.ledger import entries
-from app.ledger.entries import Filter, conditions, read_bounded
+from app.ledger.entries import Filter, conditions
+from app.ledger.reports import open_report, read_report
 
 PAGE = 500
 """Lines a query: about 200 kB, and a few milliseconds of this process's time."""
+
+_TRIES = 10
+"""To get a connection for a page after the first: an export that broke off would have to begin again."""
 
 _FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
 """What makes a spreadsheet take a cell for a formula, https://owasp.org/www-community/attacks/CSV_Injection."""
@@ -29,14 +33,14 @@ async def export_entries(engine: AsyncEngine, filter: Filter) -> AsyncIterator[s
     """A page at a time, the first with the header; in the order of account and id. Lines end with CRLF (RFC 4180).
 
     Amounts are dollars. A text that a spreadsheet would take for a formula begins with `'`. Entries that are written
-    meanwhile may or may not be among the lines. Raises GatewayError 400 when a page takes too long to find, and what the
-    database raises.
+    meanwhile may or may not be among the lines. `engine` is `Database.reports`. Raises GatewayError: 400 when a page takes
+    too long to find, 503 when other reports keep it waiting; and what the database raises.
     """
     head = ",".join(_cells()) + "\r\n"
     after: tuple[int, UUID] | None = None
     while True:
-        async with engine.connect() as connection:
-            rows = await read_bounded(connection, _page(filter, after))
+        async with open_report(engine, tries=_TRIES if after else 1) as connection:
+            rows = await read_report(connection, _page(filter, after))
         yield head + "".join([row.line for row in rows])
         if len(rows) < PAGE:
             return

@@ -14,7 +14,7 @@ from app.core.background import end_task
 from app.db.engine import DATABASE_ERRORS
 from app.egress.client import Egress
 from app.logs import get_log
-from app.webhooks.outbox import Claim, claim_due, give_back, make_test, record
+from app.webhooks.outbox import CLAIM, Claim, Outcome, claim_due, give_back, make_test, record
 from app.webhooks.retry import BASE_PAUSE, pause_after
 from app.webhooks.send import send
 
@@ -27,6 +27,10 @@ POLL = 5.0
 """Seconds after which the outbox is looked at though nobody announced anything: claims of dead workers run out silently."""
 
 STOP_PATIENCE = 2.0
+
+RECORD_PAUSE = 1.0
+RECORD_MARGIN = 3.0
+"""Seconds before its claim runs out in which an attempt isn't written down any more."""
 
 
 class Deliverer:
@@ -107,15 +111,28 @@ class Deliverer:
         self.wake()
 
     async def _attempt(self, claim: Claim) -> None:
-        outcome = await send(self._egress, self._vault, claim)
+        until = asyncio.get_running_loop().time() + CLAIM - RECORD_MARGIN
+        try:
+            outcome = await send(self._egress, self._vault, claim)
+        except Exception as error:  # noqa: BLE001 - a bug that one answer brings out must not make its row due for ever
+            log.error("delivery_bug", delivery=claim.id, error=type(error).__name__)
+            outcome = Outcome(0, error="The attempt failed by a fault of the gateway.")
         chance = random.random()  # noqa: S311 - spreads load, guards nothing
         pause = pause_after(claim.tries, base=self._base_pause, chance=chance, retry_after=outcome.retry_after)
-        try:
-            async with self._engine.begin() as connection:
-                state = await record(connection, claim, outcome, pause)
-        except DATABASE_ERRORS as error:
-            # Its claim runs out and it is delivered again: the receiver knows it by its id.
-            log.warning("attempt_not_recorded", delivery=claim.id, error=type(error).__name__)
-            return
+        state = await self._record(claim, outcome, pause, until)
         if state == "failed" and not claim.test:
             log.warning("delivery_failed", delivery=claim.id, account=claim.account_id, attempts=claim.number)
+
+    async def _record(self, claim: Claim, outcome: Outcome, pause: float, until: float) -> str | None:
+        """Keeps at it until `until`, in the loop's seconds: a short trouble of the database repeats no message."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            try:
+                async with asyncio.timeout_at(until), self._engine.begin() as connection:
+                    return await record(connection, claim, outcome, pause)
+            except DATABASE_ERRORS as error:
+                if clock() + RECORD_PAUSE >= until:
+                    # Its claim runs out and it is delivered again: the receiver knows it by its id.
+                    log.warning("attempt_not_recorded", delivery=claim.id, error=type(error).__name__)
+                    return None
+            await asyncio.sleep(RECORD_PAUSE)

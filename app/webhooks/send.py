@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import groupby
 
 import orjson
 
@@ -21,17 +23,27 @@ TIMEOUT = 10.0
 
 MAX_ANSWER = 2048
 MAX_SECRET = 256
+MAX_READ = MAX_ANSWER + MAX_SECRET
+"""More than is kept: what is taken out leaves room."""
+
+_REDACTED = "[redacted]"
 
 
 async def send(egress: Egress, vault: Vault, claim: Claim) -> Outcome:
     """Posts the body, byte for byte as it stands in the outbox. A fault of the receiver is an outcome, not an error."""
+    if claim.deleted:
+        return Outcome(0, error="The account has been deleted.", hopeless=True)
     url = claim.url or claim.webhook_url
     if url is None:
         return Outcome(0, error="The account has no webhook any more.", hopeless=True)
     try:
-        secrets = [vault.decrypt(secret) for secret in (claim.secret, claim.previous_secret) if secret is not None]
+        secrets = [] if claim.secret is None else [vault.decrypt(claim.secret)]
     except GatewayError:
         return Outcome(0, error="The webhook's secret can't be decrypted: RELAYGATE_SECRET_KEY has changed.")
+    if claim.previous_secret is not None:
+        # The current one is enough to deliver with.
+        with suppress(GatewayError):
+            secrets.append(vault.decrypt(claim.previous_secret))
     body = claim.body.encode()
     headers = {"Content-Type": "application/json", **sign(secrets, claim.event_id, int(time.time()), body)}
     # The bearer is for the account's own webhook: a receiver named elsewhere must not learn it.
@@ -54,7 +66,7 @@ async def _post(egress: Egress, url: str, headers: dict[str, str], body: bytes, 
             status = response.status
             if status in HEEDED:
                 retry_after = read_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
-            answer = await read_start(response, MAX_ANSWER + MAX_SECRET)
+            answer = await read_start(response, MAX_READ)
     except EgressError as error:
         fault = str(error)
     latency_ms = int((clock() - started) * 1000)
@@ -69,11 +81,34 @@ async def _post(egress: Egress, url: str, headers: dict[str, str], body: bytes, 
 def write_answer(answer: bytes, secrets: Sequence[str]) -> str:
     """The beginning of an answer as text that may be stored and shown, without the secrets it may repeat.
 
-    `answer` is longer than what is kept by a secret's length, so that none is cut in half and passes unseen.
+    `answer` is what was read of it, at most MAX_READ bytes. Where that is all, there may be more: an end that a secret
+    begins with is taken for one that was cut in half.
     """
     text = answer.decode("utf-8", "replace")
-    for secret in secrets:
-        for form in (secret, orjson.dumps(secret)[1:-1].decode(), secret.removeprefix(PREFIX)):
-            text = text.replace(form, "[redacted]") if form else text
-    kept = text[:MAX_ANSWER]
+    forms = [
+        form
+        for secret in secrets
+        for form in (secret, orjson.dumps(secret)[1:-1].decode(), secret.removeprefix(PREFIX))
+        if form
+    ]
+    hidden = bytearray(len(text))
+    for start, end in _places(text, forms, cut=len(answer) >= MAX_READ):
+        hidden[start:end] = b"\x01" * (end - start)
+    runs = groupby(zip(text, hidden, strict=True), key=lambda pair: pair[1])
+    shown = "".join(_REDACTED if secret else "".join(character for character, _ in run) for secret, run in runs)
+    kept = shown[:MAX_ANSWER]
     return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in kept)
+
+
+def _places(text: str, forms: Sequence[str], *, cut: bool) -> Iterator[tuple[int, int]]:
+    """Where the forms stand, overlapping ones too; with `cut`, also where the text ends within one."""
+    for form in forms:
+        start = text.find(form)
+        while start >= 0:
+            yield start, start + len(form)
+            start = text.find(form, start + 1)
+        if cut:
+            for length in range(min(len(form) - 1, len(text)), 0, -1):
+                if text.endswith(form[:length]):
+                    yield len(text) - length, len(text)
+                    break

@@ -32,13 +32,19 @@ def sign(secrets: Sequence[str], event_id: UUID, timestamp: int, body: bytes) ->
 
 
 def key_of(secret: str) -> bytes:
-    """What is signed with: `whsec_` and base64 stands for the bytes in it, any other secret for its own."""
-    if secret.startswith(PREFIX):
-        try:
-            return base64.b64decode(secret.removeprefix(PREFIX), validate=True) or secret.encode()
-        except binascii.Error:
-            return secret.encode()
-    return secret.encode()
+    """What is signed with: `whsec_` and base64 stands for the bytes in it, any other secret for its own.
+
+    Raises ValueError for `whsec_` before something else, which receivers' libraries don't take either.
+    """
+    if not secret.startswith(PREFIX):
+        return secret.encode()
+    try:
+        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"{PREFIX} must be followed by base64") from error
+    if not key:
+        raise ValueError(f"{PREFIX} must be followed by base64")
+    return key
 
 
 def _signature(secret: str, content: bytes) -> str:

@@ -108,16 +108,17 @@ async def _arm(connection: AsyncConnection, account_id: int) -> None:
 
 def _new_secret(vault: Vault, old: bytes | None, secret: str, overlap_hours: int) -> dict[str, Any]:
     """The columns that change; none where it is the secret already, or repeating a call would end the overlap."""
-    if old is not None and _read(vault, old) == secret:
+    current = None if old is None else _read(vault, old)
+    if current == secret:
         return {}
-    if old is None or overlap_hours == 0:
+    if current is None or overlap_hours == 0:
         return {"secret": vault.encrypt(secret), "previous_secret": None, "previous_until": None}
     until = func.now() + func.make_interval(0, 0, 0, 0, overlap_hours)
     return {"secret": vault.encrypt(secret), "previous_secret": old, "previous_until": until}
 
 
 def _read(vault: Vault, secret: bytes) -> str | None:
-    """None for one that was encrypted with a key that is gone: whatever replaces it is new."""
+    """None for one that was encrypted with a key that is gone: it can't go on signing, and whatever replaces it is new."""
     try:
         return vault.decrypt(secret)
     except GatewayError:

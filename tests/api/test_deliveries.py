@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx2
 import pytest
 
@@ -122,6 +124,30 @@ def test_what_is_not_there(admin: httpx2.Client, desk: Desk) -> None:
     assert_refused(answer, "", 409)
     assert answer.json()["error"]["code"] == "webhook_not_set"
     assert desk.deliveries(silent) == []
+
+
+def test_a_deleted_account_gets_no_sample(admin: httpx2.Client, desk: Desk) -> None:
+    with receiving() as receiver:
+        customer = desk.customer(receiver.url(), "0.5")
+        assert admin.delete(f"/accounts/{customer.account_id}").status_code == 204
+        answer = admin.post(f"/accounts/{customer.account_id}/notify/test")
+        assert_refused(answer, "", 404)
+        assert answer.json()["error"]["code"] == "account_not_found"
+        assert receiver.calls.empty()
+        assert desk.deliveries(customer) == []
+
+
+async def test_a_list_that_takes_too_long_is_refused(admin: httpx2.Client, desk: Desk) -> None:
+    holder = await asyncpg.connect(desk.operator.gateway.database_url)
+    try:
+        async with holder.transaction():  # whoever reads now waits
+            await holder.execute("LOCK TABLE deliveries")
+            query = {"topic": "another", "state": "failed"}
+            answer = await asyncio.to_thread(admin.get, "/deliveries", params=query, timeout=60)
+    finally:
+        await holder.close()
+    assert_refused(answer, "account_id", 400)
+    assert answer.json()["error"]["code"] == "query_too_broad"
 
 
 def test_a_sample_to_nobody_is_an_answer(admin: httpx2.Client, desk: Desk) -> None:

@@ -13,6 +13,7 @@ import asyncpg
 import httpx2
 import pytest
 
+from app.api.holder.billing import ALL_MODELS, MAX_ITEMS
 from tests.api.conftest import Chat
 from tests.api.scan import assert_refused
 from tests.gateway import Customer, Gateway, Operator
@@ -273,23 +274,64 @@ def test_one_api_clients_see_what_is_left(holder: httpx2.Client, household: Hous
 
 
 @pytest.mark.parametrize(
-    ("params", "status"),
+    ("params", "has_days"),
     [
-        ({}, 200),
-        ({"start_date": "0001-01-01"}, 200),
-        ({"start_date": "9999-12-31"}, 200),
-        ({"start_date": "2030-01-01", "end_date": "2020-01-01"}, 200),
-        ({"start_date": "2020-01-01", "end_date": "9999-12-31", "_vercel_no_cache": "1"}, 200),
-        ({"start_date": "yesterday"}, 422),
-        ({"end_date": "2030-13-01"}, 422),
+        ({}, False),
+        ({"start_date": "0001-01-01"}, True),
+        ({"start_date": "9999-12-31"}, False),
+        ({"start_date": "2030-01-01", "end_date": "2020-01-01"}, False),
+        ({"start_date": "2020-01-01", "end_date": "2020-06-01"}, False),
+        ({"start_date": "2020-01-01", "end_date": "0001-01-01"}, False),
+        ({"start_date": "2020-01-01", "end_date": "2099-01-01"}, True),
+        ({"start_date": "2020-01-01", "end_date": "9999-12-31", "_vercel_no_cache": "1"}, True),
+        ({"start_date": "2020-01-01", "end_date": ""}, True),
+        ({"start_date": "2020-01-01", "end_date": "2030-13-01"}, True),
+        ({"start_date": ""}, False),
+        ({"start_date": "2026-1-1"}, False),
+        ({"start_date": "2020-01-01T00:00:00Z"}, False),
+        ({"start_date": "yesterday", "end_date": "\0"}, False),
     ],
 )
-def test_billing_dates(holder: httpx2.Client, household: Household, params: dict[str, str], status: int) -> None:
-    response = holder.get("/v1/dashboard/billing/usage", headers=household.first.headers, params=params)
-    assert response.status_code == status, response.text
-    if status == 200:
-        assert response.json()["total_usage"] > 0
-        assert response.json()["daily_costs"] == []
+def test_billing_dates(holder: httpx2.Client, household: Household, params: dict[str, str], has_days: bool) -> None:
+    usage = _get(holder, household.first, "/v1/dashboard/billing/usage", **params)
+    assert usage["total_usage"] > 0
+    costs = [item["cost"] for day in usage["daily_costs"] for item in day["line_items"]]
+    assert sum(costs) == pytest.approx(usage["total_usage"] if has_days else 0)
+
+
+def test_no_models_share_of_a_day_is_left_out(holder: httpx2.Client, operator: Operator, gateway: Gateway) -> None:
+    customer = operator.customer(None)
+    asyncio.run(_use_models(gateway.database_url, customer, MAX_ITEMS))
+    (day,) = _get(holder, customer, "/v1/dashboard/billing/usage", start_date="2020-01-01")["daily_costs"]
+    assert len(day["line_items"]) == MAX_ITEMS
+    asyncio.run(_use_models(gateway.database_url, customer, 1))
+    usage = _get(holder, customer, "/v1/dashboard/billing/usage", start_date="2020-01-01")
+    (day,) = usage["daily_costs"]
+    assert usage["total_usage"] == (MAX_ITEMS + 1) / 10
+    assert day["line_items"] == [{"name": ALL_MODELS, "cost": usage["total_usage"]}]
+
+
+async def _use_models(url: str, customer: Customer, count: int) -> None:
+    """So many requests, each to a model of its own and for a thousandth of a dollar, on yesterday's last second."""
+    connection = await asyncpg.connect(url)
+    async with connection.transaction():
+        await connection.execute(
+            "INSERT INTO entries (account_id, id, key_id, request_id, created_at, model, format, status, held, charged, "
+            "usage, ratio_ppm, group_ppm, estimated, stream, attempts) "
+            "SELECT $1, (left(first_id(t)::text, 24) || substr(md5(random()::text), 1, 12))::uuid, $2, gen_random_uuid(), "
+            "t, gen_random_uuid()::text, 'openai_chat', 'settled', 1000000, 1000000, '{}', 1000000, 1000000, false, true, 1 "
+            "FROM generate_series(1, $3::int), (SELECT date_trunc('day', now(), 'UTC') - interval '1 second' AS t) AS times",
+            customer.account_id,
+            customer.key_id,
+            count,
+        )
+        amount = count * 1_000_000
+        await connection.execute("INSERT INTO grants (account_id, amount) VALUES ($1, $2)", customer.account_id, amount)
+        for table in ("key_balances SET", "account_balances SET granted = granted + $2,"):
+            await connection.execute(
+                f"UPDATE {table} charged = charged + $2 WHERE account_id = $1", customer.account_id, amount
+            )
+    await connection.close()
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/v1/account/models/x"])

@@ -90,6 +90,8 @@ def test_public_addresses_pass(admin: httpx2.Client, account_id: int, address: s
         ("webhook_secret", "nul\x00"),
         ("webhook_secret", "geheim-ß"),
         ("webhook_secret", "a" * 257),
+        ("webhook_secret", "whsec_not base64!"),
+        ("webhook_secret", "whsec_QUJDREVGR0g"),  # cut short
         ("threshold", None),
         ("threshold", "0"),
         ("threshold", "-1"),

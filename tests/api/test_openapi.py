@@ -101,6 +101,42 @@ def test_every_example_is_valid() -> None:
     assert tried >= 30
 
 
+def test_published_examples_are_whole(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    faults = {
+        name: sorted(set(schema.get("required", ())) - set(example))
+        for name, schema in schemas.items()
+        for example in schema.get("examples", ())
+        if isinstance(example, dict) and not set(schema.get("required", ())) <= set(example)
+    }
+    assert faults == {}
+    published = {schema["title"]: schema["examples"] for schema in schemas.values() if "examples" in schema}
+    examples = {shape.__name__: (shape.model_config.get("json_schema_extra") or {}) for shape in _shapes()}
+    assert "Holding" in published
+    for name, found in published.items():
+        extra = examples.get(name, {"examples": found})
+        assert isinstance(extra, dict)
+        assert found == extra["examples"], name
+    assert [name for name in schemas if "__" in name] == [], "two shapes share a name"
+
+
+@pytest.mark.parametrize(
+    ("call", "statuses"),
+    [
+        ("get /admin/v1/usage", {"400", "503"}),
+        ("get /admin/v1/usage/summary", {"400", "503"}),
+        ("get /admin/v1/usage.csv", {"400", "503"}),
+        ("get /v1/account/usage", {"400", "401", "403", "422", "429", "503"}),
+        ("get /v1/account/entries", {"400", "401", "403", "422", "429", "503"}),
+        ("get /v1/dashboard/billing/usage", {"400", "401", "403", "422", "429", "503"}),
+        ("post /v1/account/redemptions", {"400", "401", "403", "408", "413", "422", "429"}),
+    ],
+)
+def test_refusals_are_listed(document: dict[str, Any], call: str, statuses: set[str]) -> None:
+    method, path = call.split()
+    assert statuses <= document["paths"][path][method]["responses"].keys()
+
+
 def test_the_examples_of_requests_work(document: dict[str, Any], admin: httpx2.Client) -> None:
     def example(call: str) -> dict[str, Any]:
         body = dict(_operations(document))[call]["requestBody"]["content"]["application/json"]["schema"]

@@ -6,10 +6,12 @@ import asyncio
 import ipaddress
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -22,6 +24,7 @@ from cryptography.x509.oid import NameOID
 from app.egress.client import Egress, EgressError, read_start
 from app.egress.guard import UrlRefused
 from app.settings import Network
+from app.webhooks.deliver import PLACES
 from tests.egress.forms import PRIVATE_ADDRESSES, refused_urls
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -230,6 +233,32 @@ async def test_a_silent_server_is_given_up_on() -> None:
         async with egress(LOOPBACK) as client:
             with pytest.raises(EgressError, match=r"No answer within 0\.2 s"):
                 await fetch(client, f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.2)
+
+
+async def test_as_many_dead_name_servers_as_deliveries_hold_up_no_other_look_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    released, waiting = threading.Event(), threading.Semaphore(0)
+    look_up = socket.getaddrinfo
+
+    def ask(host: str, *rest: Any, **named: Any) -> Any:
+        if host.startswith("dead"):  # a name server that never answers
+            waiting.release()
+            released.wait(60)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return look_up(host, *rest, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    async with serving() as server, egress([*LOOPBACK, ipaddress.ip_network("::1/128")]) as client:
+        calls = [asyncio.create_task(fetch(client, f"http://dead{n}.example/", timeout=30)) for n in range(PLACES)]
+        try:
+            for _ in calls:
+                assert await asyncio.to_thread(waiting.acquire, timeout=10)
+            assert await fetch(client, f"http://localhost:{server.port}/") == (200, b"ok")
+        finally:
+            released.set()
+        for answer in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(answer, EgressError)
 
 
 async def test_a_name_that_does_not_resolve_is_refused() -> None:

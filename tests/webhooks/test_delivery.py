@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.gateway import Gateway
+from app.catalog.vault import Vault
+from tests.gateway import SECRET_KEY, Gateway
 from tests.webhooks.desk import SECRET, Desk
 from tests.webhooks.receiver import Answer, Receiver, hang_up, not_http, receiving, reply
 
@@ -205,6 +206,49 @@ def test_without_a_webhook_any_more_it_fails(desk: Desk, receiver: Receiver) -> 
     assert delivery["tried"][-1]["error"] == "The account has no webhook any more."
 
 
+def test_of_a_deleted_account_it_fails(desk: Desk, receiver: Receiver) -> None:
+    receiver.answers.put(reply(500))
+    customer = cross(desk, receiver.url())
+    delivery = desk.tried(customer, 1)
+    receiver.next()
+    desk.operator.call("DELETE", f"/accounts/{customer.account_id}")
+    desk.hurry(delivery)
+    delivery = desk.tried(customer, 2)
+    assert delivery["state"] == "failed"
+    assert delivery["tried"][-1]["error"] == "The account has been deleted."
+    assert receiver.calls.empty()
+
+
+def test_a_date_beyond_any_calendar_is_an_answer_like_any_other(desk: Desk, receiver: Receiver) -> None:
+    receiver.answers.put(reply(503, retry_after="Mon, 01 Jan 2024 00:00:00 +9999999999999999999"))
+    delivery = desk.tried(cross(desk, receiver.url()), 1)
+    (attempt,) = delivery["tried"]
+    assert (delivery["state"], attempt["status"]) == ("pending", 503)
+    assert 3 < seconds_between(attempt["started_at"], delivery["next_at"]) < 8
+
+
+def test_a_fault_of_the_gateway_is_an_attempt_like_any_other(
+    desk: Desk, hook_gateway: Gateway, receiver: Receiver
+) -> None:
+    receiver.answers.put(reply(500))
+    customer = cross(desk, receiver.url())
+    delivery = desk.tried(customer, 1)
+    # A secret that can't be signed with: it is refused when one is set.
+    unusable = Vault([SECRET_KEY]).encrypt("whsec_not base64!")
+    desk.execute("UPDATE webhooks SET secret = $1 WHERE account_id = $2", unusable, customer.account_id)
+    desk.hurry(delivery)
+    delivery = desk.tried(customer, 2)
+    attempt = delivery["tried"][-1]
+    assert delivery["state"] == "pending"
+    assert (attempt["status"], attempt["error"]) == (None, "The attempt failed by a fault of the gateway.")
+    assert seconds_between(attempt["started_at"], delivery["next_at"]) > 6, "the second pause"
+    assert "delivery_bug" in hook_gateway.log
+    desk.execute(
+        "UPDATE deliveries SET next_at = now(), give_up_at = now() WHERE id = $1 AND state = 'pending'", delivery["id"]
+    )
+    assert desk.tried(customer, 3)["state"] == "failed"
+
+
 def test_a_changed_url_counts_for_what_is_under_way(desk: Desk, receiver: Receiver) -> None:
     receiver.answers.put(reply(500))
     customer = cross(desk, receiver.url("/old"))
@@ -238,6 +282,24 @@ def test_while_a_secret_is_replaced_both_verify(desk: Desk, receiver: Receiver) 
     desk.test(customer)
     call = receiver.next()
     assert (call.signatures, call.verifies(b"newest-secret-0123456789")) == (1, True)
+
+
+def test_a_secret_whose_key_was_lost_is_replaced_and_signs_no_more(desk: Desk, receiver: Receiver) -> None:
+    customer = desk.customer(receiver.url(), "0.5")
+    lost = Vault(["a-secret-key-that-was-lost"]).encrypt("old-secret-0123456789")
+    desk.execute("UPDATE webhooks SET secret = $1 WHERE account_id = $2", lost, customer.account_id)
+    shown = desk.notify(customer, webhook_secret="new-secret-0123456789")
+    assert shown["previous_secret_until"] is None
+    assert desk.test(customer)["state"] == "delivered"
+    assert receiver.next().verifies(b"new-secret-0123456789")
+    desk.execute(
+        "UPDATE webhooks SET previous_secret = $1, previous_until = now() + interval '1 hour' WHERE account_id = $2",
+        lost,
+        customer.account_id,
+    )
+    assert desk.test(customer)["state"] == "delivered"
+    call = receiver.next()
+    assert (call.signatures, call.verifies(b"new-secret-0123456789")) == (1, True)
 
 
 def test_an_answer_is_kept_in_part_and_without_secrets(desk: Desk, receiver: Receiver) -> None:

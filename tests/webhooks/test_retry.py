@@ -51,6 +51,8 @@ def test_pauses_stay_in_bounds(tries: int, chance: float, retry_after: float | N
         ("soon", None),
         ("٣", None),
         ("Thu, 99 Jan 2030 12:02:00 GMT", None),
+        ("Mon, 01 Jan 2024 00:00:00 +9999999999999999999", None),
+        ("Fri, 31 Dec 99999999999999999999 23:59:59 GMT", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:

@@ -12,7 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.api.admin.guard import NOT_FOUND, admin_router
 from app.api.admin.paging import Page, PageQuery, page_of, read_id_cursor
 from app.api.admin.shapes import ErrorBody, Name, PathId, QueryId, Shape
+from app.api.admin.usage_filter import REFUSALS
 from app.api.context import ConnectionDep, ServicesDep
+from app.ledger.reports import open_report
 from app.webhooks import outbox
 from app.webhooks.outbox import Attempt, Delivery
 from app.webhooks.sign import message_id
@@ -96,12 +98,13 @@ class DeliveryDetail(DeliveryBody):
     model_config = ConfigDict(json_schema_extra={"examples": [DELIVERY_EXAMPLE | {"tried": [ATTEMPT_EXAMPLE]}]})
 
 
-@deliveries.get("", summary="List deliveries")
-async def list_deliveries(query: Annotated[DeliveryQuery, Query()], connection: ConnectionDep) -> Page[DeliveryBody]:
+@deliveries.get("", summary="List deliveries", responses=REFUSALS)
+async def list_deliveries(query: Annotated[DeliveryQuery, Query()], services: ServicesDep) -> Page[DeliveryBody]:
     """The newest first."""
     before = read_id_cursor(query.cursor)
     filters = {"account_id": query.account_id, "state": query.state, "topic": query.topic}
-    found = await outbox.list_deliveries(connection, filters, before=before, limit=query.limit + 1)
+    async with open_report(services.database.reports) as connection:
+        found = await outbox.list_deliveries(connection, filters, before=before, limit=query.limit + 1)
     return page_of(found, query.limit, lambda delivery: DeliveryBody(**_write(delivery)), lambda delivery: delivery.id)
 
 

@@ -16,6 +16,7 @@ from app.egress.client import Egress
 from app.egress.guard import MAX_URL, UrlRefused
 from app.services import Services
 from app.webhooks.send import MAX_SECRET
+from app.webhooks.sign import key_of
 from app.webhooks.store import OVERLAP_HOURS, Changes, Webhook, WebhookIncomplete, remove_webhook, set_webhook
 
 MAX_THRESHOLDS = 10
@@ -28,6 +29,10 @@ def _check_secret(value: str) -> str:
     # It goes into a header as it stands.
     if _SECRET.fullmatch(value) is None:
         refuse("must be printable ASCII characters, without a space at either end")
+    try:
+        key_of(value)
+    except ValueError as error:
+        refuse(str(error))
     return value
 
 
@@ -51,7 +56,7 @@ Secret = Annotated[
     Field(
         min_length=1,
         max_length=MAX_SECRET,
-        description="Sent as a bearer, and signed with; `whsec_` and base64 fits Standard Webhooks. Never returned",
+        description="Sent as a bearer, and signed with; after `whsec_` base64 (Standard Webhooks). Never returned",
         examples=["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"],
     ),
     AfterValidator(_check_secret),

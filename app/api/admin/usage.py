@@ -16,13 +16,14 @@ from app.api.admin import usage_csv
 from app.api.admin.guard import admin_router
 from app.api.admin.paging import Page, PageQuery, page_of, read_uuid_cursor
 from app.api.admin.shapes import Dollars, Shape, write_ratio
-from app.api.admin.usage_filter import UsageFilter, groups_schema, read_groups
-from app.api.context import ConnectionDep
+from app.api.admin.usage_filter import REFUSALS, UsageFilter, groups_schema, read_groups
+from app.api.context import ServicesDep
 from app.catalog.prices import PPM
 from app.core.ids import request_label
 from app.core.money import write_amount
 from app.ledger.entries import Entry, Group, list_entries, sum_entries
 from app.ledger.records import Status
+from app.ledger.reports import open_report
 
 router = admin_router("", "usage")
 router.include_router(usage_csv.router)
@@ -154,18 +155,20 @@ class Summary(Shape):
     truncated: bool = Field(description="There are more rows than `limit`")
 
 
-@router.get("/usage", summary="List entries")
-async def list_usage(query: Annotated[UsageQuery, Query()], connection: ConnectionDep) -> Page[EntryBody]:
+@router.get("/usage", summary="List entries", responses=REFUSALS)
+async def list_usage(query: Annotated[UsageQuery, Query()], services: ServicesDep) -> Page[EntryBody]:
     """The newest first. An entry appears when its request has ended; open requests show in an account's `held`."""
     before = read_uuid_cursor(query.cursor)
-    found = await list_entries(connection, query.filter(), before=before, limit=query.limit + 1)
+    async with open_report(services.database.reports) as connection:
+        found = await list_entries(connection, query.filter(), before=before, limit=query.limit + 1)
     return page_of(found, query.limit, _write, lambda entry: entry.id)
 
 
-@router.get("/usage/summary", summary="Sum entries", response_model_exclude_unset=True)
-async def sum_usage(query: Annotated[SummaryQuery, Query()], connection: ConnectionDep) -> Summary:
+@router.get("/usage/summary", summary="Sum entries", responses=REFUSALS, response_model_exclude_unset=True)
+async def sum_usage(query: Annotated[SummaryQuery, Query()], services: ServicesDep) -> Summary:
     """Requests, charges, tokens, cost and margin by day, model, key, account or channel, or by several of them."""
-    rows = await sum_entries(connection, query.filter(), query.by, limit=query.limit + 1)
+    async with open_report(services.database.reports) as connection:
+        rows = await sum_entries(connection, query.filter(), query.by, limit=query.limit + 1)
     return Summary(data=[_write_sums(row) for row in rows[: query.limit]], truncated=len(rows) > query.limit)
 
 

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from app.api.admin.guard import admin_router
-from app.api.admin.usage_filter import UsageFilter
+from app.api.admin.usage_filter import REFUSALS, UsageFilter
 from app.api.context import ServicesDep
 from app.db.engine import DATABASE_ERRORS
 from app.errors import GatewayError
@@ -28,7 +28,8 @@ _CONTENT: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "A header, then one line an entry.",
         "content": {"text/csv": {"schema": {"type": "string"}}},
-    }
+    },
+    **REFUSALS,
 }
 
 
@@ -59,7 +60,7 @@ async def export_usage(query: Annotated[UsageFilter, Query()], services: Service
 
     A text that a spreadsheet would take for a formula begins with an apostrophe. A transfer that breaks off is incomplete.
     """
-    pages = export_entries(services.database.engine, query.filter())
+    pages = export_entries(services.database.reports, query.filter())
     first = await anext(pages)  # before the status: a filter that is too broad is still a 400
     return CsvResponse(_chain(first, pages), write_timeout=services.settings.write_timeout)
 

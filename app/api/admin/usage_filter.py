@@ -7,9 +7,14 @@ from typing import Any
 
 from pydantic import Field
 
-from app.api.admin.shapes import Moment, Name, QueryId, Shape, refuse
+from app.api.admin.shapes import ErrorBody, Moment, Name, QueryId, Shape, refuse
 from app.ledger.entries import Filter, Group
 from app.ledger.records import Status
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorBody, "description": "It takes too long to look up, or the cursor isn't one of ours."},
+    503: {"model": ErrorBody, "description": "Other reports are being made; `retry-after` says how long to wait."},
+}
 
 
 class UsageFilter(Shape):

@@ -29,7 +29,7 @@ _BUDGET_EXAMPLE: dict[str, Any] = {
 _NO_LIMITS: dict[str, Any] = dict.fromkeys(("tpm", "tpm_left", "rpd", "rpd_left", "concurrency"))
 
 
-class BudgetBody(Shape):
+class OwnBudget(Shape):
     """Money for each day, week (from Monday) or month of UTC."""
 
     amount: Dollars
@@ -39,7 +39,7 @@ class BudgetBody(Shape):
     resets_at: datetime
 
 
-class LimitsBody(Shape):
+class OwnLimits(Shape):
     """Requests and tokens a minute, requests a day, open requests, money a period; null: no such limit."""
 
     rpm: int | None
@@ -49,7 +49,7 @@ class LimitsBody(Shape):
     rpd: int | None = Field(description="A day is one of UTC")
     rpd_left: int | None
     concurrency: int | None
-    budget: BudgetBody | None
+    budget: OwnBudget | None
 
 
 class OwnAccount(Shape):
@@ -61,7 +61,7 @@ class OwnAccount(Shape):
     held: Dollars = Field(description="Set aside for requests that are open")
     charged: Dollars
     granted: Dollars
-    limits: LimitsBody
+    limits: OwnLimits
 
 
 class OwnKey(Shape):
@@ -76,7 +76,7 @@ class OwnKey(Shape):
     held: Dollars
     charged: Dollars
     granted: Dollars | None = Field(description="The key's quota; null without one")
-    limits: LimitsBody
+    limits: OwnLimits
 
 
 class Holding(Shape):
@@ -147,8 +147,8 @@ async def get_holding(
     )
 
 
-def _write_limits(standing: Standing) -> LimitsBody:
-    return LimitsBody(
+def _write_limits(standing: Standing) -> OwnLimits:
+    return OwnLimits(
         rpm=standing.rpm,
         rpm_left=standing.rpm_left,
         tpm=standing.tpm,
@@ -160,8 +160,8 @@ def _write_limits(standing: Standing) -> LimitsBody:
     )
 
 
-def _write_budget(budget: Budget) -> BudgetBody:
-    return BudgetBody(
+def _write_budget(budget: Budget) -> OwnBudget:
+    return OwnBudget(
         amount=write_amount(budget.amount),
         period=budget.period,
         spent=write_amount(budget.spent),

@@ -6,20 +6,22 @@ of `total_usage`, whatever dates they asked for, so `total_usage` is all that wa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts import store
 from app.accounts.principals import Principal
 from app.api.admin.shapes import Shape
 from app.api.caller import PrincipalDep
-from app.api.context import ConnectionDep
-from app.api.holder.shapes import REFUSALS, HolderQuery
+from app.api.context import ConnectionDep, ServicesDep
+from app.api.holder.reports import OwnReportsDep
+from app.api.holder.shapes import REFUSALS, REPORT_REFUSALS, HolderQuery
 from app.core.money import NANO_PER_DOLLAR
 from app.ledger import wallets
 from app.ledger.entries import Filter, Group, sum_entries
@@ -30,7 +32,11 @@ NANO_PER_CENT = NANO_PER_DOLLAR // 100
 MAX_DAYS = 100
 """What clients ask for at most: OpenAI's own page took no more."""
 
-_MAX_ROWS = 10_000
+MAX_ITEMS = 10_000
+ALL_MODELS = "all models"
+"""The one item of a day where its models would be too many to list: what is left out would be missing from the sums."""
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class Subscription(Shape):
@@ -93,11 +99,26 @@ class BillingUsage(Shape):
     )
 
 
-class BillingQuery(HolderQuery):
-    """Days of UTC; the end isn't included, as it wasn't at OpenAI. Clients send more besides, which is let pass."""
+def _read_date(value: object) -> object:
+    """None for what isn't a date: one-api looks at none, so its clients send all sorts."""
+    if isinstance(value, str) and _DATE.fullmatch(value) is not None:
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            pass
+    return None
 
-    start_date: date | None = None
-    end_date: date | None = None
+
+Day = Annotated[date | None, BeforeValidator(_read_date), WithJsonSchema({"type": "string", "format": "date"})]
+
+
+class BillingQuery(HolderQuery):
+    """Days of UTC; the end isn't included, as it wasn't at OpenAI. What isn't a date is as if it weren't there, and so is
+    whatever else clients send.
+    """
+
+    start_date: Day = Field(None, description="Without it there are no `daily_costs`", examples=["2030-01-01"])
+    end_date: Day = Field(None, description="Absent: up to now", examples=["2030-02-01"])
 
     model_config = ConfigDict(extra="ignore")
 
@@ -117,19 +138,32 @@ async def get_subscription(principal: PrincipalDep, connection: ConnectionDep) -
     )
 
 
-@router.get("/v1/dashboard/billing/usage", summary="What was charged (for one-api style clients)")
+@router.get(
+    "/v1/dashboard/billing/usage",
+    summary="What was charged (for one-api style clients)",
+    responses=REPORT_REFUSALS,
+)
 @router.get("/dashboard/billing/usage", include_in_schema=False)
 async def get_billing_usage(
-    principal: PrincipalDep, query: Annotated[BillingQuery, Query()], connection: ConnectionDep
+    principal: PrincipalDep, query: Annotated[BillingQuery, Query()], services: ServicesDep, reports: OwnReportsDep
 ) -> BillingUsage:
-    """`total_usage` is of all time whatever the dates; `daily_costs` are of the dates, 100 days at most."""
-    _, charged = await _granted_and_charged(connection, principal)
+    """`total_usage` is of all time whatever the dates; `daily_costs` are of the dates, the last 100 days at most."""
+    async with services.database.engine.begin() as connection:
+        _, charged = await _granted_and_charged(connection, principal)
     daily: list[DailyCost] = []
     if query.start_date is not None:
         filter = _days(principal, query.start_date, query.end_date)
-        rows = await sum_entries(connection, filter, (Group.DAY, Group.MODEL), limit=_MAX_ROWS)
-        daily = _write_days(rows)
+        async with reports.open(principal.key_id) as connection:
+            daily = _write_days(await _sum_days(connection, filter))
     return BillingUsage(total_usage=charged / NANO_PER_CENT, daily_costs=daily)
+
+
+async def _sum_days(connection: AsyncConnection, filter: Filter) -> Sequence[Mapping[str, Any]]:
+    """By day and model; by day alone where that is too much."""
+    rows = await sum_entries(connection, filter, (Group.DAY, Group.MODEL), limit=MAX_ITEMS + 1)
+    if len(rows) <= MAX_ITEMS:
+        return rows
+    return await sum_entries(connection, filter, (Group.DAY,), limit=MAX_ITEMS)
 
 
 async def _granted_and_charged(connection: AsyncConnection, principal: Principal) -> tuple[int, int]:
@@ -143,7 +177,9 @@ async def _granted_and_charged(connection: AsyncConnection, principal: Principal
 
 
 def _days(principal: Principal, start: date, end: date | None) -> Filter:
-    end = end or start + timedelta(days=min(MAX_DAYS, (date.max - start).days))
+    """The last MAX_DAYS of the dates, the future left out: clients ask for up to next year, or the next century."""
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    end = min(end or tomorrow, tomorrow)
     start = max(start, end - timedelta(days=min(MAX_DAYS, (end - date.min).days)))
     return Filter(
         account_id=principal.account_id,
@@ -156,7 +192,8 @@ def _days(principal: Principal, start: date, end: date | None) -> Filter:
 def _write_days(rows: Sequence[Mapping[str, Any]]) -> list[DailyCost]:
     days: dict[date, list[LineItem]] = {}
     for row in rows:
-        days.setdefault(row["day"], []).append(LineItem(name=row["model"], cost=int(row["charged"]) / NANO_PER_CENT))
+        item = LineItem(name=row.get("model", ALL_MODELS), cost=int(row["charged"]) / NANO_PER_CENT)
+        days.setdefault(row["day"], []).append(item)
     return [
         DailyCost(timestamp=int(datetime.combine(day, time(), UTC).timestamp()), line_items=items)
         for day, items in days.items()

@@ -114,6 +114,8 @@ async def _failed_tries(request: Request) -> FailedTries:
     responses={
         200: {"model": RedemptionBody, "description": "The account has redeemed it before: the first grant again."},
         400: {"model": ErrorBody, "description": "The code can't be redeemed, or has expired."},
+        408: {"model": ErrorBody, "description": "The body took too long to arrive."},
+        413: {"model": ErrorBody, "description": "The body is larger than 4 KiB."},
         429: {"model": ErrorBody, "description": "Too many failed tries; `retry-after` says how long to wait."},
     },
 )

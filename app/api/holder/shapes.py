@@ -14,6 +14,13 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     422: {"model": ErrorBody, "description": "A field breaks its rule, or isn't known; `param` names it."},
 }
 
+REPORT_REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorBody, "description": "It takes too long to look up, or the cursor isn't one of ours."},
+    429: {"model": ErrorBody, "description": "Another report of this key is being made."},
+    503: {"model": ErrorBody, "description": "Other reports are being made; `retry-after` says how long to wait."},
+}
+"""Of what is read from the entries."""
+
 
 class HolderQuery(Shape):
     """What every query may hold beside its own fields: the key itself, where a client puts it there."""

@@ -21,15 +21,15 @@ from app.api.admin.paging import Page, PageQuery, page_of, read_uuid_cursor
 from app.api.admin.shapes import Dollars, Moment, Name, Shape, write_ratio
 from app.api.admin.usage_filter import groups_schema, read_groups
 from app.api.caller import PrincipalDep
-from app.api.context import ConnectionDep
-from app.api.holder.shapes import REFUSALS, HolderQuery
+from app.api.holder.reports import OwnReportsDep
+from app.api.holder.shapes import REFUSALS, REPORT_REFUSALS, HolderQuery
 from app.catalog.prices import PPM
 from app.core.ids import request_label
 from app.core.money import write_amount
 from app.ledger.entries import Entry, Filter, Group, list_entries, sum_entries
 from app.ledger.records import Status
 
-router = APIRouter(tags=["account"], responses=REFUSALS)
+router = APIRouter(tags=["account"], responses=REFUSALS | REPORT_REFUSALS)
 
 DEFAULT_DAYS = 31
 """What sums reach back to where `since` doesn't say: a page that shows a month stays quick however old the key is."""
@@ -140,22 +140,24 @@ class OwnUsage(Shape):
 
 @router.get("/v1/account/usage", summary="Usage by day or model", response_model_exclude_unset=True)
 async def sum_own(
-    principal: PrincipalDep, query: Annotated[OwnUsageQuery, Query()], connection: ConnectionDep
+    principal: PrincipalDep, query: Annotated[OwnUsageQuery, Query()], reports: OwnReportsDep
 ) -> OwnUsage:
     """Sums of the key's requests by day, model, or both; of the last 31 days unless `since` says otherwise."""
     filter = _filter(principal, query, query.since or datetime.now(UTC) - timedelta(days=DEFAULT_DAYS))
-    rows = await sum_entries(connection, filter, query.by, limit=MAX_ROWS + 1)
+    async with reports.open(principal.key_id) as connection:
+        rows = await sum_entries(connection, filter, query.by, limit=MAX_ROWS + 1)
     return OwnUsage(data=[_write_sums(row, query.by) for row in rows[:MAX_ROWS]], truncated=len(rows) > MAX_ROWS)
 
 
 @router.get("/v1/account/entries", summary="Requests one by one")
 async def list_own(
-    principal: PrincipalDep, query: Annotated[OwnEntriesQuery, Query()], connection: ConnectionDep
+    principal: PrincipalDep, query: Annotated[OwnEntriesQuery, Query()], reports: OwnReportsDep
 ) -> Page[OwnEntry]:
     """The key's requests, the newest first. One appears when it has ended; until then it shows in `held`."""
     before = read_uuid_cursor(query.cursor)
     filter = _filter(principal, query, query.since)
-    found = await list_entries(connection, filter, before=before, limit=query.limit + 1)
+    async with reports.open(principal.key_id) as connection:
+        found = await list_entries(connection, filter, before=before, limit=query.limit + 1)
     return page_of(found, query.limit, _write, lambda entry: entry.id)
 
 
