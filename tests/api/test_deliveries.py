@@ -137,6 +137,7 @@ def test_a_deleted_account_gets_no_sample(admin: httpx2.Client, desk: Desk) -> N
         assert desk.deliveries(customer) == []
 
 
+@pytest.mark.long
 async def test_a_list_that_takes_too_long_is_refused(admin: httpx2.Client, desk: Desk) -> None:
     holder = await asyncpg.connect(desk.operator.gateway.database_url)
     try:
