@@ -126,11 +126,11 @@ BEGIN
         FROM unnest(p_accounts, p_ids, p_usages) AS g(account_id, id, usage)
         JOIN holds h ON h.account_id = g.account_id AND h.id = g.id
         CROSS JOIN LATERAL (VALUES (0::bigint), (h.key_id)) AS k(key_id)
+        JOIN limits m ON m.account_id = h.account_id AND m.key_id = k.key_id AND m.since <= h.created_at
         WHERE h.tokens IS NOT NULL
         GROUP BY 1, 2 ORDER BY 1, 2
     LOOP
         SELECT * INTO l FROM limits WHERE account_id = used.account_id AND key_id = used.key_id;
-        CONTINUE WHEN NOT FOUND;
         IF used.key_id = 0 THEN
             SELECT charged INTO v_charged FROM account_balances WHERE account_id = used.account_id;
         ELSE

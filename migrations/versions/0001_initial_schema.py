@@ -298,6 +298,7 @@ def upgrade() -> None:
         sa.Column("concurrency", sa.Integer(), nullable=True),
         sa.Column("budget", sa.BigInteger(), nullable=True),
         sa.Column("budget_period", sa.Text(), nullable=True),
+        sa.Column("since", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("second", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("requests", postgresql.ARRAY(sa.Integer()), server_default="{}", nullable=False),
         sa.Column("tokens", postgresql.ARRAY(sa.BigInteger()), server_default="{}", nullable=False),

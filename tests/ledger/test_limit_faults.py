@@ -30,7 +30,9 @@ async def test_a_request_longer_than_the_minute_takes_nothing_from_others(bank: 
     old, _ = await ask_limited(writer, customer, tokens=900)
     assert isinstance(old, Hold)
     await bank.fetch("UPDATE holds SET created_at = created_at - interval '90 s' WHERE id = $1", old.id)
-    await bank.fetch("UPDATE limits SET second = second - 90 WHERE key_id = $1", customer.key_id)
+    await bank.fetch(
+        "UPDATE limits SET second = second - 90, since = since - interval '90 s' WHERE key_id = $1", customer.key_id
+    )
     assert isinstance((await ask_limited(writer, customer, tokens=900))[0], Hold)
     await used(old, writer, 50, 50)
     assert (await ask_limited(writer, customer, tokens=900))[0] is LIMITED
@@ -45,6 +47,24 @@ async def test_a_keys_limit_doesnt_shorten_what_its_account_counts(bank: Bank) -
     writer = bank.writer()
     assert isinstance((await ask_limited(writer, first, tokens=1000))[0], Hold)
     assert (await ask_limited(writer, second, tokens=1000))[0] is LIMITED
+
+
+async def test_a_limit_gives_nothing_back_that_it_never_counted(bank: Bank) -> None:
+    """Set on the account while a request is open that is counted for its key alone."""
+    first = await bank.customer(10**6)
+    second = await bank.key(first.account_id)
+    await limit(bank, first, tpm=10**6)
+    writer = bank.writer()
+    before, _ = await ask_limited(writer, first, tokens=900)
+    await limit(bank, first, own=True, tpm=1000)
+    assert isinstance((await ask_limited(writer, second, tokens=900))[0], Hold)
+    assert isinstance(before, Hold)
+    await used(before, writer, 50, 50)
+    reply, standing = await ask_limited(writer, second, tokens=800)
+    assert reply is LIMITED
+    assert standing["account"]["tokens_left"] == 100
+    reply, standing = await ask_limited(writer, first, tokens=0)
+    assert standing["key"]["tokens_left"] == 10**6 - 100  # the key's own count is corrected
 
 
 async def test_what_is_free_passes_an_overspent_budget(bank: Bank) -> None:

@@ -172,6 +172,8 @@ limits = Table(
     Column("concurrency", Integer),
     Column("budget", BigInteger),
     Column("budget_period", Text),
+    # Requests from before weren't counted, so nothing of theirs is given back.
+    Column("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("second", BigInteger, nullable=False, server_default="0"),
     Column("requests", ARRAY(Integer), nullable=False, server_default="{}"),
     Column("tokens", ARRAY(BigInteger), nullable=False, server_default="{}"),
