@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import aiohttp
-import pytest
 
-from tests.demo.process import DemoProcess
 from tests.gateway import ADMIN_TOKEN, Customer, Gateway, Operator
 from tests.system.load import Outcome, call
 
 CLIENTS = 24
 CALLS = 16
-
-
-@pytest.fixture(scope="module")
-def pair(
-    gateway: Gateway, demo: DemoProcess, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Gateway, Gateway]]:
-    """The shared gateway and a second process on the same database."""
-    second = Gateway(gateway.database_url, tmp_path_factory.mktemp("second")).start()
-    yield gateway, second
-    assert second.stop() == 0, second.log
 
 
 class Load:

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 import pytest
 
-from tests.demo.process import DemoProcess
 from tests.gateway import Gateway, Operator
 from tests.system.load import call_many, tally
-
-
-@pytest.fixture(scope="module")
-def pair(
-    gateway: Gateway, demo: DemoProcess, new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Gateway, Gateway]]:
-    """The shared gateway and a second process on the same database."""
-    second = Gateway(gateway.database_url, tmp_path_factory.mktemp("second")).start()
-    yield gateway, second
-    assert second.stop() == 0
 
 
 @pytest.mark.parametrize("quota", [None, "0.1"], ids=["account", "key-quota"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import aiohttp
@@ -12,19 +11,8 @@ import httpx2
 import openai
 import pytest
 
-from tests.demo.process import DemoProcess
 from tests.gateway import Gateway, Operator
 from tests.system.load import BODY, call_many, tally
-
-
-@pytest.fixture(scope="module")
-def pair(
-    gateway: Gateway, demo: DemoProcess, new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Gateway, Gateway]]:
-    """The shared gateway and a second process on the same database."""
-    second = Gateway(gateway.database_url, tmp_path_factory.mktemp("second")).start()
-    yield gateway, second
-    assert second.stop() == 0
 
 
 def post(gateway: Gateway, key: str, model: str, **fields: Any) -> httpx2.Response:
