@@ -17,7 +17,7 @@ from app.ledger.wallets import lock_account
 ACCOUNT = 0
 """The key id under which an account's own limits stand."""
 
-SETTINGS = ("rpm", "tpm", "rpd", "concurrency", "budget", "budget_period")
+_LEFT = ("rpm_left", "tpm_left", "rpd_left", "budget_left")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class Limits:
     """What is allowed; None doesn't restrict.
 
     Requests and tokens a minute, requests a day, requests at once, and nano-dollars a `day`, `week` (from Monday) or
-    `month`, all in UTC. `period_start` and `spent` say how far the budget is used up.
+    `month`, all in UTC. `*_left` is what is left of each now, never below zero; what is held isn't spent yet. `spent` and
+    the period mean something only beside a budget.
     """
 
     rpm: int | None = None
@@ -34,8 +35,13 @@ class Limits:
     concurrency: int | None = None
     budget: int | None = None
     budget_period: str | None = None
-    period_start: datetime | None = None
+    rpm_left: int | None = None
+    tpm_left: int | None = None
+    rpd_left: int | None = None
+    budget_left: int | None = None
     spent: int | None = None
+    period_start: datetime | None = None
+    period_end: datetime | None = None
 
 
 NO_LIMITS = Limits()
@@ -57,19 +63,21 @@ _BEGIN_PERIOD = text(
     """
 )
 
-_SPENT = text(
+# Rolled forward to now, as the next request would find them; in one statement, so that what was charged fits the rest.
+_READ = text(
     """
-    SELECT l.account_id, l.key_id, l.rpm, l.tpm, l.rpd, l.concurrency, l.budget, l.budget_period, p.start AS period_start,
-        CASE WHEN l.budget IS NULL THEN NULL WHEN l.period_start = p.start THEN c.charged - l.period_charged ELSE 0 END
-            AS spent
+    SELECT l.account_id, l.key_id, r.rpm, r.tpm, r.rpd, r.concurrency, r.budget, r.budget_period,
+        r.rpm - (SELECT sum(n) FROM unnest(r.requests) AS n) AS rpm_left,
+        r.tpm - (SELECT sum(n) FROM unnest(r.tokens) AS n) AS tpm_left,
+        r.rpd - r.day_requests AS rpd_left, r.budget - (c.charged - r.period_charged) AS budget_left,
+        c.charged - r.period_charged AS spent, r.period_start,
+        (r.period_start AT TIME ZONE 'UTC' + ('1 ' || r.budget_period)::interval) AT TIME ZONE 'UTC' AS period_end
     FROM limits l
-    CROSS JOIN LATERAL (
-        SELECT date_trunc(l.budget_period, now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS start
-    ) p
     CROSS JOIN LATERAL (
         SELECT charged FROM account_balances a WHERE l.key_id = 0 AND a.account_id = l.account_id
         UNION ALL SELECT charged FROM key_balances k WHERE k.account_id = l.account_id AND k.key_id = l.key_id
     ) c
+    CROSS JOIN LATERAL roll_limits(l, clock_timestamp(), c.charged) AS r
     WHERE l.account_id = ANY (CAST(:account_ids AS bigint[])) AND l.key_id = ANY (CAST(:key_ids AS bigint[]))
     """
 )
@@ -78,9 +86,9 @@ _SPENT = text(
 async def set_limits(
     connection: AsyncConnection, account_id: int, changes: Mapping[str, Any], *, key_id: int = ACCOUNT
 ) -> None:
-    """Changes the settings that are given (see SETTINGS); what was counted stays. Counts for the very next request.
+    """Changes what is given of rpm, tpm, rpd, concurrency, budget and budget_period; what was counted stays.
 
-    Raises GatewayError 404 for an account that isn't there.
+    Counts for the very next request. Raises GatewayError 404 for an account that isn't there.
     """
     if not changes:
         return
@@ -112,9 +120,11 @@ async def key_limits(connection: AsyncConnection, keys: Collection[tuple[int, in
 async def _read(
     connection: AsyncConnection, account_ids: Collection[int], key_ids: Collection[int]
 ) -> dict[tuple[int, int], Limits]:
-    rows = await connection.execute(_SPENT, {"account_ids": list(account_ids), "key_ids": list(key_ids)})
+    rows = await connection.execute(_READ, {"account_ids": list(account_ids), "key_ids": list(key_ids)})
     found: dict[tuple[int, int], Limits] = {}
     for row in rows.mappings():
         values = {name: value for name, value in row.items() if name not in ("account_id", "key_id")}
-        found[row["account_id"], row["key_id"]] = Limits(**values)
+        # A limit may have been lowered under what was let in.
+        left = {name: max(0, int(values[name])) for name in _LEFT if values[name] is not None}
+        found[row["account_id"], row["key_id"]] = Limits(**(values | left))
     return found

@@ -15,7 +15,7 @@ from app.api.context import ConnectionDep
 from app.api.holder.shapes import REFUSALS, HolderQuery
 from app.core.money import write_amount
 from app.ledger import wallets
-from app.ledger.standing import Budget, Standing, read_standings
+from app.ledger.limits import NO_LIMITS, Limits, account_limits, key_limits
 
 router = APIRouter(tags=["account"], responses=REFUSALS)
 
@@ -123,7 +123,8 @@ async def get_holding(
     """The balance and limits of the key that asks, and of its account."""
     account = await store.get_account(connection, principal.account_id)
     key = await store.get_key(connection, principal.key_id)
-    standings = await read_standings(connection, account.id, key.id)
+    account_rules = (await account_limits(connection, [account.id])).get(account.id, NO_LIMITS)
+    key_rules = (await key_limits(connection, [(account.id, key.id)])).get(key.id, NO_LIMITS)
     account_money = (await wallets.account_wallets(connection, [account.id]))[account.id].amounts()
     key_money = (await wallets.key_wallets(connection, [key.id]))[key.id].amounts()
     return Holding.model_validate(
@@ -132,7 +133,7 @@ async def get_holding(
                 "id": account.id,
                 "name": account.name,
                 **account_money,
-                "limits": _write_limits(standings.account),
+                "limits": _write_limits(account_rules),
             },
             "key": {
                 "id": key.id,
@@ -141,30 +142,36 @@ async def get_holding(
                 "expires_at": key.expires_at,
                 "models": key.models,
                 **key_money,
-                "limits": _write_limits(standings.key),
+                "limits": _write_limits(key_rules),
             },
         }
     )
 
 
-def _write_limits(standing: Standing) -> OwnLimits:
+def _write_limits(limits: Limits) -> OwnLimits:
     return OwnLimits(
-        rpm=standing.rpm,
-        rpm_left=standing.rpm_left,
-        tpm=standing.tpm,
-        tpm_left=standing.tpm_left,
-        rpd=standing.rpd,
-        rpd_left=standing.rpd_left,
-        concurrency=standing.concurrency,
-        budget=None if standing.budget is None else _write_budget(standing.budget),
+        rpm=limits.rpm,
+        rpm_left=limits.rpm_left,
+        tpm=limits.tpm,
+        tpm_left=limits.tpm_left,
+        rpd=limits.rpd,
+        rpd_left=limits.rpd_left,
+        concurrency=limits.concurrency,
+        budget=_write_budget(limits),
     )
 
 
-def _write_budget(budget: Budget) -> OwnBudget:
+def _write_budget(limits: Limits) -> OwnBudget | None:
+    if limits.budget is None:
+        return None
+    assert limits.budget_period is not None
+    assert limits.spent is not None
+    assert limits.budget_left is not None
+    assert limits.period_end is not None
     return OwnBudget(
-        amount=write_amount(budget.amount),
-        period=budget.period,
-        spent=write_amount(budget.spent),
-        left=write_amount(budget.left),
-        resets_at=budget.resets_at,
+        amount=write_amount(limits.budget),
+        period=limits.budget_period,
+        spent=write_amount(limits.spent),
+        left=write_amount(limits.budget_left),
+        resets_at=limits.period_end,
     )
