@@ -51,6 +51,8 @@ models = Table(
     Column("description", Text),
     Column("context_window", Integer),
     Column("max_output_tokens", Integer),
+    # Seconds after which a media task of this model has failed; NULL: what its kind is given.
+    Column("task_timeout", Integer),
     Column("price_id", BigInteger, ForeignKey("prices.id")),
     # The entry of the default catalogue that the price was taken from; NULL: the operator's own price.
     Column("price_ref", Text),
@@ -59,6 +61,7 @@ models = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     CheckConstraint("context_window > 0", name="context_window"),
     CheckConstraint("max_output_tokens > 0", name="max_output_tokens"),
+    CheckConstraint("task_timeout > 0", name="task_timeout"),
     CheckConstraint("NOT (free AND price_id IS NOT NULL)", name="free_or_priced"),
 )
 

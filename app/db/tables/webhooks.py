@@ -35,6 +35,17 @@ webhooks = Table(
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
+# What signs the calls that an account asked for itself (`notify_hook`); made when it is first needed.
+callback_secrets = Table(
+    "callback_secrets",
+    METADATA,
+    Column("account_id", BigInteger, ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
+    Column("secret", LargeBinary, nullable=False),
+    Column("previous_secret", LargeBinary),
+    Column("previous_until", DateTime(timezone=True)),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
 # The outbox: a row is written in the transaction that has something to tell.
 deliveries = Table(
     "deliveries",

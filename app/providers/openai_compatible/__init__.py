@@ -5,9 +5,7 @@ Base URLs are the vendors' documented ones. Any other server of this kind is pro
 
 from __future__ import annotations
 
-from app.providers.base import Provider
-
-CHAT = {"openai_chat": "/chat/completions"}
+from app.providers.base import CHAT, Provider
 
 PROVIDERS = (
     # OpenAI's reasoning models refuse max_tokens; Azure's v1 API is the same API under the resource's own host.
