@@ -7,11 +7,12 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from types import MappingProxyType
+from typing import Any, TextIO
 
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -32,7 +33,17 @@ from app.settings import Settings
 ROOT = Path(__file__).resolve().parents[1]
 DEMO_NAME = "demo"
 DEMO_GRANT = "5"
-DEMO_PRICE = {"input_mtok": "0.15", "output_mtok": "0.60"}
+DEMO_MODELS: Mapping[str, tuple[str, Mapping[str, Any] | None]] = MappingProxyType(
+    {
+        "demo": ("chat", {"input_mtok": "0.15", "output_mtok": "0.60"}),
+        "demo-video": ("video", {"per_second": "0.02", "variants": [{"when": {"hd": True}, "per_second": "0.05"}]}),
+        "demo-image": ("image", {"per_image": "0.01"}),
+        "demo-speech": ("audio", {"per_kchar": "0.015"}),
+        "sora-characters": ("video", None),
+    }
+)
+"""Kind and price of what the demo upstream serves; without a price it is free."""
+
 DEMO_STOP_TIMEOUT = 5.0
 
 
@@ -194,9 +205,17 @@ async def _retire_demo(connection: AsyncConnection) -> None:
 
 
 async def _install_demo_channel(connection: AsyncConnection, vault: Vault, base_url: str) -> None:
+    served = [catalog.ServedModel(name, name) for name in DEMO_MODELS]
+    for name, (kind, price) in DEMO_MODELS.items():
+        if await catalog.has_model(connection, name):
+            continue  # it may be the operator's by now
+        values = {"kind": kind, "description": "The demo upstream.", "free": price is None}
+        if kind == "chat":
+            values["max_output_tokens"] = 4096
+        await catalog.put_model(connection, name, values, None if price is None else read_price(price), [])
     channel = await catalog.find_channel(connection, DEMO_NAME)
     if channel is not None:
-        await catalog.update_channel(connection, channel.id, {"base_url": base_url, "enabled": True}, None)
+        await catalog.update_channel(connection, channel.id, {"base_url": base_url, "enabled": True}, served)
         return
     values = {
         "name": DEMO_NAME,
@@ -205,9 +224,7 @@ async def _install_demo_channel(connection: AsyncConnection, vault: Vault, base_
         "secret": vault.encrypt("demo-upstream"),
         "priority": -100,  # whatever else serves the model goes first
     }
-    await catalog.create_channel(connection, values, [catalog.ServedModel(DEMO_NAME, DEMO_NAME)])
-    values = {"kind": "chat", "description": "The demo upstream.", "max_output_tokens": 4096, "free": False}
-    await catalog.put_model(connection, DEMO_NAME, values, read_price(DEMO_PRICE), [])
+    await catalog.create_channel(connection, values, served)
 
 
 async def _make_demo_key(connection: AsyncConnection) -> str:

@@ -25,6 +25,7 @@ from bench.report import (
 )
 from bench.scenarios import REQUESTS_32, SCENARIOS, STREAMS_32, Measurement, Scenario, measure
 from bench.targets import Target, start_floor, start_static, start_upstream
+from bench.tasks import TASKS, bench_tasks
 
 CEILINGS = "ceilings"
 MEMORY = "memory"
@@ -41,6 +42,7 @@ class Choice:
     floor_only: bool
     only: str
     entries: int | None = None
+    tasks: int | None = None
 
     def wants(self, name: str) -> bool:
         return self.only in name
@@ -194,6 +196,14 @@ def read_choice() -> Choice:
         metavar="COUNT",
         help=f"instead: usage pages, with so many entries ({ENTRIES:,}; takes minutes and gigabytes)",
     )
+    parser.add_argument(
+        "--tasks",
+        type=int,
+        nargs="?",
+        const=TASKS,
+        metavar="COUNT",
+        help=f"instead: so many open media tasks on one worker ({TASKS:,}; takes four minutes)",
+    )
     parser.add_argument("--only", default="", metavar="PART", help=f"only what has this in its name: {names}")
     args = parser.parse_args()
     return Choice(
@@ -203,6 +213,7 @@ def read_choice() -> Choice:
         floor_only=args.floor_only,
         only=args.only,
         entries=args.entries,
+        tasks=args.tasks,
     )
 
 
@@ -210,6 +221,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         choice = read_choice()
+        if choice.tasks is not None:
+            sys.exit(bench_tasks(choice.tasks))
         sys.exit(bench(choice) if choice.entries is None else bench_entries(choice.entries))
     except BenchError as error:
         sys.exit(f"bench: {error}")

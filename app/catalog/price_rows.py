@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.catalog.prices import Price, write_price
+from app.catalog.prices import FREE, Price, read_price, write_price
 from app.db.tables.catalog import prices
 
 
@@ -34,3 +34,10 @@ async def price_bodies(connection: AsyncConnection, ids: Collection[int | None])
         return {}
     query = select(prices.c.id, prices.c.body).where(prices.c.id.in_(wanted))
     return {id: dict(body) for id, body in await connection.execute(query)}
+
+
+async def load_price(connection: AsyncConnection, price_id: int | None) -> Price:
+    """The price of a row, which is never changed or deleted; None: what costs nothing."""
+    if price_id is None:
+        return FREE
+    return read_price((await price_bodies(connection, [price_id]))[price_id])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from types import MappingProxyType
 
 from multidict import CIMultiDict
 from sqlalchemy import RowMapping, select, union
@@ -18,6 +19,7 @@ from app.db.tables.catalog import aliases, channel_models, channels, model_group
 from app.errors import GatewayError
 from app.logs import get_log
 from app.providers.base import Provider
+from app.providers.media import Site
 
 log = get_log("relaygate.catalog")
 
@@ -34,6 +36,7 @@ class Channel:
     secret: str
     priority: int
     weight: int
+    site: Site
     connect_timeout: float | None = None
     first_byte_timeout: float | None = None
     idle_timeout: float | None = None
@@ -52,6 +55,7 @@ class Candidate:
     price: Price
     price_id: int | None
     cost: Price | None
+    cost_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +64,14 @@ class Model:
 
     `dearest` is no cheaper than any candidate's price: what a hold assumes. It is `price` itself where no channel has a price
     of its own, and None where nothing is priced: then the model is refused. `group_ppm` is the model group's ratio.
+    `task_timeout`: seconds that a media task of it may take; None: what its kind is given.
     """
 
     name: str
     kind: str
     created: int
     max_output_tokens: int | None
+    task_timeout: int | None
     price: Price | None
     price_id: int | None
     dearest: Price | None
@@ -80,18 +86,24 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """`models` holds aliases too, pointing at the model they stand for."""
+    """`models` holds aliases too, pointing at the model they stand for. `channels` are all that there are, by id, disabled
+    ones too: what was begun over one is ended over it.
+    """
 
     models: Mapping[str, Model]
+    channels: Mapping[int, Channel]
 
 
-EMPTY = Snapshot({})
+EMPTY = Snapshot({}, {})
 
 
 async def load_snapshot(connection: AsyncConnection, providers: Mapping[str, Provider], vault: Vault) -> Snapshot:
     """Reads the whole catalogue. A channel that can't be used is logged and left out, never a reason to fail all."""
     loaded: dict[int, Channel] = {}
-    for row in (await connection.execute(select(channels).where(channels.c.enabled))).mappings():
+    enabled: set[int] = set()
+    for row in (await connection.execute(select(channels))).mappings():
+        if row["enabled"]:
+            enabled.add(row["id"])
         try:
             loaded[row["id"]] = open_channel(
                 row["id"], row["name"], providers, row["provider"], row["base_url"], vault.decrypt(row["secret"]),
@@ -102,7 +114,7 @@ async def load_snapshot(connection: AsyncConnection, providers: Mapping[str, Pro
     listed = await _load_prices(connection)
     served: dict[str, list[RowMapping]] = {}
     for row in (await connection.execute(select(channel_models))).mappings():
-        if row["channel_id"] in loaded:
+        if row["channel_id"] in loaded and row["channel_id"] in enabled:
             served.setdefault(row["model"], []).append(row)
     query = select(models, model_groups.c.ratio).outerjoin(model_groups, model_groups.c.name == models.c.model_group)
     known: dict[str, Model] = {}
@@ -110,7 +122,7 @@ async def load_snapshot(connection: AsyncConnection, providers: Mapping[str, Pro
         known[row["name"]] = _open_model(row, served.get(row["name"], ()), loaded, listed)
     for row in (await connection.execute(select(aliases))).mappings():
         known.setdefault(row["alias"], known[row["model"]])
-    return Snapshot(known)
+    return Snapshot(known, loaded)
 
 
 async def _load_prices(connection: AsyncConnection) -> Mapping[int, Price]:
@@ -135,14 +147,15 @@ def _open_model(
         paid = price if own is None else listed.get(own)
         if paid is not None:
             paid_id = row["price_id"] if own is None else own
-            cost = listed.get(item["cost_id"])
-            candidates.append(Candidate(loaded[item["channel_id"]], item["upstream_model"], paid, paid_id, cost))
+            channel, cost = loaded[item["channel_id"]], listed.get(item["cost_id"])
+            candidates.append(Candidate(channel, item["upstream_model"], paid, paid_id, cost, item["cost_id"]))
     candidates.sort(key=lambda candidate: (-candidate.channel.priority, candidate.channel.id))
     return Model(
         name=row["name"],
         kind=row["kind"],
         created=int(row["created_at"].timestamp()),
         max_output_tokens=row["max_output_tokens"],
+        task_timeout=row["task_timeout"],
         price=price,
         price_id=row["price_id"],
         dearest=ceiling(candidate.price for candidate in candidates) if candidates else price,
@@ -184,7 +197,8 @@ def open_channel(
         )
         for format, path in provider.paths.items()
     }
-    return Channel(id, name, provider, urls, headers, secret, priority, weight, **timeouts)
+    site = Site(str(base).rstrip("/"), MappingProxyType(dict(options)))
+    return Channel(id, name, provider, urls, headers, secret, priority, weight, site, **timeouts)
 
 
 def read_base_url(base_url: str) -> URL:

@@ -74,6 +74,7 @@ class ModelRow:
     description: str | None
     context_window: int | None
     max_output_tokens: int | None
+    task_timeout: int | None
     price: dict[str, Any] | None
     price_ref: str | None
     free: bool
@@ -264,6 +265,7 @@ async def _read_models(connection: AsyncConnection, query: Any) -> list[ModelRow
             description=row["description"],
             context_window=row["context_window"],
             max_output_tokens=row["max_output_tokens"],
+            task_timeout=row["task_timeout"],
             price=None if row["body"] is None else dict(row["body"]),
             price_ref=row["price_ref"],
             free=row["free"],

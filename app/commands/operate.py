@@ -73,6 +73,8 @@ def _describe(found: AuditBody) -> str:
     ]
     if found.doubled:
         lines.append(f"{found.doubled} holds are open though they have an entry")
+    if found.stray_tasks:
+        lines.append(f"{found.stray_tasks} media tasks and their holds don't match")
     for drift in found.drifts:
         whose = f"account {drift.account_id}" + ("" if drift.key_id is None else f", key {drift.key_id}")
         amounts = drift.model_dump(exclude={"account_id", "key_id"}, exclude_none=True)

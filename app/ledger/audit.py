@@ -58,15 +58,20 @@ _TOTALS = text(
             AS charged_nano,
         (SELECT COALESCE(sum(uncollected), 0) FROM entries) + (SELECT COALESCE(sum(uncollected), 0) FROM entry_totals)
             AS uncollected_nano,
-        (SELECT count(*) FROM holds h JOIN entries e ON e.account_id = h.account_id AND e.id = h.id) AS doubled
+        (SELECT count(*) FROM holds h JOIN entries e ON e.account_id = h.account_id AND e.id = h.id) AS doubled,
+        (SELECT count(*) FROM (SELECT account_id, hold_id FROM tasks WHERE step IS NOT NULL) t
+            FULL JOIN (SELECT account_id, id AS hold_id FROM holds
+                WHERE owner = '00000000-0000-0000-0000-000000000000') h USING (account_id, hold_id)
+            WHERE t IS NULL OR h IS NULL) AS stray_tasks
     """
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """`drift_nano` is the sum of all differences, in nano-dollars; 0 and no doubled hold is `ok`.
+    """`drift_nano` is the sum of all differences, in nano-dollars; 0, no doubled hold and no stray task is `ok`.
 
+    `stray_tasks`: open tasks without the hold that pays for them, and holds of tasks that aren't open.
     All sums include the months that were dropped.
     """
 
@@ -80,6 +85,7 @@ class Audit:
     accounts: int
     keys: int
     doubled: int
+    stray_tasks: int
     drifts: list[dict[str, Any]]
 
 
@@ -93,7 +99,9 @@ async def audit(engine: AsyncEngine) -> Audit:
         totals = _integers((await connection.execute(_TOTALS)).mappings().one())
         await connection.rollback()
     drift = sum(_difference(row) for row in drifts)
-    return Audit(ok=not drifts and not totals["doubled"], drift_nano=drift, drifts=drifts, **totals)
+    return Audit(
+        ok=not drifts and not totals["doubled"] and not totals["stray_tasks"], drift_nano=drift, drifts=drifts, **totals
+    )
 
 
 def _integers(row: Mapping[Any, Any]) -> dict[str, Any]:

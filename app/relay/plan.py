@@ -45,10 +45,10 @@ def make_plan(snapshot: Snapshot, principal: Principal, request: Request, format
     candidates = tuple(c for c in model.candidates if format in c.channel.urls)
     if not candidates:
         raise _not_ready("no_channel", f"No channel serves the model '{request.model}' at the moment.")
-    return Plan(model, model.dearest, candidates if len(candidates) == 1 else _in_order(candidates))
+    return Plan(model, model.dearest, candidates if len(candidates) == 1 else in_order(candidates))
 
 
-def _in_order(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+def in_order(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
     """By priority, and within one priority at random by weight.
 
     Sorting by u^(1/weight) draws without replacement (Efraimidis and Spirakis, 2006).

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -15,6 +16,8 @@ from app.db.engine import DATABASE_ERRORS
 from app.ledger.partitions import tend_partitions
 from app.ledger.sweep import STRAY_AGE, find_dead_owners, release_strays, renew_lease, resolve_orphans
 from app.logs import get_log
+from app.media.storage import StorageError
+from app.media.store import prune_tasks
 from app.services import Services
 from app.webhooks.outbox import prune
 
@@ -46,8 +49,10 @@ class Worker:
         if self._services.settings.role != "api":
             self._tasks.append(asyncio.create_task(self._repeat(UPKEEP_PAUSE, self._keep_up, first=0.0)))
             self._services.deliverer.start()
+            self._services.runner.start()
 
     async def stop(self) -> None:
+        await self._services.runner.stop()
         await self._services.deliverer.stop()
         for task in self._tasks:
             await end_task(task)
@@ -78,6 +83,12 @@ class Worker:
         await tend_partitions(self._engine, self._services.settings.retention_months)
         async with self._engine.begin() as connection:
             await prune(connection)
+            await prune_tasks(connection)
+        oldest = datetime.now(UTC).date() - timedelta(days=self._services.settings.media_retention_days)
+        try:
+            await self._services.storage.prune(oldest)
+        except StorageError as error:
+            log.warning("media_not_pruned", error=error.message)
 
     async def _sweep(self) -> None:
         """Resolves holds of owners that stayed dead for a quarter of the lease while the database was there to renew at.

@@ -29,6 +29,7 @@ def test_sound_books(admin: httpx2.Client, operator: Operator, chat: Chat) -> No
         "accounts",
         "keys",
         "doubled",
+        "stray_tasks",
         "drifts",
     }
     assert (after["ok"], after["drift_nano"], after["drifts"], after["doubled"]) == (True, 0, [], 0)

@@ -40,6 +40,7 @@ class AuditBody(Shape):
     accounts: int
     keys: int
     doubled: int = Field(description="Holds that are open though they have an entry")
+    stray_tasks: int = Field(description="Open media tasks without a hold, and holds of tasks that aren't open")
     drifts: list[Drift]
 
     model_config = ConfigDict(
@@ -56,6 +57,7 @@ class AuditBody(Shape):
                     "accounts": 4,
                     "keys": 9,
                     "doubled": 0,
+                    "stray_tasks": 0,
                     "drifts": [],
                 }
             ]
@@ -82,6 +84,7 @@ def write_audit(found: Audit) -> AuditBody:
         accounts=found.accounts,
         keys=found.keys,
         doubled=found.doubled,
+        stray_tasks=found.stray_tasks,
         drifts=[
             Drift(
                 **{

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field
+import orjson
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from app.api.admin.price_fields import PriceField, PriceOut
 from app.api.admin.shapes import MAX_ITEMS, Flag, Name, Shape, absent, refuse, refused
@@ -59,6 +60,16 @@ def _check_header_text(value: str) -> str:
     return value
 
 
+def _compact(value: object) -> object:
+    """A key that is a JSON file, as Google's are, in one line."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            return orjson.dumps(orjson.loads(value)).decode()
+        except orjson.JSONDecodeError:
+            refuse("begins like a JSON file, but isn't one")
+    return value
+
+
 def _check_url(value: str) -> str:
     if not value.isprintable() or " " in value:
         refuse("must not hold spaces or control characters")
@@ -94,7 +105,12 @@ BaseUrl = Annotated[
     Field(max_length=2000, description="What the vendor's own SDK would take; null: the provider's default"),
     AfterValidator(_check_url),
 ]
-ApiKey = Annotated[HeaderText, Field(description="Kept encrypted, never shown again")]
+ApiKey = Annotated[
+    HeaderText,
+    BeforeValidator(_compact),
+    Field(description="Kept encrypted, never shown again. Vertex: the service account's JSON file"),
+]
+TaskCalls = Annotated[int, Field(strict=True, ge=1, le=1000)]
 
 
 class ServedModelBody(Shape):
@@ -125,6 +141,11 @@ class Options(Shape):
     )
     query: Annotated[dict[Name, HeaderText], Field(max_length=MAX_FIELDS)] = Field(
         default_factory=dict, description="Added to every URL, such as Azure's `api-version`"
+    )
+    project: Name | None = Field(None, description="Vertex: the Google Cloud project")
+    location: Name | None = Field(None, description="Vertex: the region, such as `us-central1`, or `global`")
+    task_calls: TaskCalls | None = Field(
+        None, description="Media tasks: calls to this upstream at a time, of one process; null: 128"
     )
 
     def column(self) -> dict[str, Any]:
@@ -192,6 +213,9 @@ class OptionsOut(Shape):
     idle_timeout: float | None = None
     headers: dict[str, str] = Field(default_factory=dict)
     query: dict[str, str] = Field(default_factory=dict)
+    project: str | None = None
+    location: str | None = None
+    task_calls: int | None = None
 
 
 class ChannelBody(Shape):

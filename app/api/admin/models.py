@@ -45,17 +45,21 @@ def _check_aliases(value: object) -> object:
 
 
 Aliases = Annotated[list[Name], Field(max_length=MAX_ITEMS), BeforeValidator(_check_aliases)]
-Kind = Literal["chat"]
+Kind = Literal["chat", "image", "video", "audio"]
+TaskTimeout = Annotated[int, Field(strict=True, ge=10, le=86_400)]
 PathName = Annotated[Name, Path(description="Slashes belong to the name: `org/model`")]
 
 
 class ModelDefinition(Shape):
     """A model, whole."""
 
-    kind: Kind
+    kind: Kind = Field(description="image, video and audio are made by tasks: `/v2/{scope}/generations`")
     description: Text | None = None
     context_window: Count | None = None
     max_output_tokens: Count | None = Field(None, description="What is held for where a request names no cap")
+    task_timeout: TaskTimeout | None = Field(
+        None, description="Seconds after which a task has failed; null: 3600 for videos, 900 for images and audio"
+    )
     aliases: Aliases = Field(default_factory=list, description="Other names that clients may use")
     group: Name | None = Field(None, description="The model group whose ratio multiplies the price")
     price: PriceField = Field(
@@ -99,6 +103,7 @@ class ModelChanges(Shape):
     description: Text | None = absent()
     context_window: Count | None = absent()
     max_output_tokens: Count | None = absent()
+    task_timeout: TaskTimeout | None = absent()
     aliases: Aliases = absent()
     group: Name | None = absent()
     price: PriceField = absent()
@@ -125,6 +130,7 @@ class ModelBody(Shape):
     description: str | None
     context_window: int | None
     max_output_tokens: int | None
+    task_timeout: int | None
     aliases: list[str]
     price: PriceOut | None
     price_ref: str | None = Field(description="The entry of the price catalogue that the price was taken from")
@@ -144,6 +150,7 @@ class ModelBody(Shape):
                     "description": "Small and quick.",
                     "context_window": 128000,
                     "max_output_tokens": 16384,
+                    "task_timeout": None,
                     "aliases": ["small"],
                     "price": {"input_mtok": "0.15", "output_mtok": "0.6", "cache_read_mtok": "0.075"},
                     "price_ref": None,
@@ -241,6 +248,7 @@ def _write(model: ModelRow, serving: Mapping[str, list[Serving]]) -> ModelBody:
         description=model.description,
         context_window=model.context_window,
         max_output_tokens=model.max_output_tokens,
+        task_timeout=model.task_timeout,
         aliases=model.aliases,
         price=model.price,
         price_ref=model.price_ref,

@@ -14,9 +14,22 @@ from app.api.admin import (
     model_groups,
     models,
     price_catalogue,
+    tasks,
     usage,
 )
 
 router = APIRouter(prefix="/admin/v1")
-for resource in (accounts, keys, codes, channels, models, model_groups, price_catalogue, usage, audit, deliveries):
+for resource in (
+    accounts,
+    keys,
+    codes,
+    channels,
+    models,
+    model_groups,
+    price_catalogue,
+    usage,
+    audit,
+    tasks,
+    deliveries,
+):
     router.include_router(resource.router)

@@ -85,6 +85,7 @@ tasks = Table(
     Index("ix_tasks_due", "due_at", postgresql_where=text("step IS NOT NULL")),
     Index("ix_tasks_account_id_created_at", "account_id", "created_at", "id"),
     Index("ix_tasks_id", "id"),
+    Index("ix_tasks_created_at", "created_at", "id"),
     # Two updates a poll: room in the page, and a vacuum that comes before the dead rows slow the queue down.
     postgresql_with={
         "fillfactor": "50",

@@ -1,0 +1,40 @@
+"""How often tasks are looked at: poll after poll, after faults, and between rounds of all channels."""
+
+from __future__ import annotations
+
+import random
+
+FIRST_POLL = 2.0
+SLOWEST_POLL = 10.0
+GROWTH = 1.25
+
+MOST_AFTER_FAULT = 60.0
+
+ROUNDS = 4
+"""How many times all channels of a model are tried to take a job, some two minutes in all."""
+
+POLL_TIMEOUT = 30.0
+SUBMIT_TIMEOUT = 120.0
+"""Seconds for an upstream to accept a job; those that answer with the result itself say how long they take."""
+
+RESULT_PATIENCE = 3600.0
+"""Seconds past its deadline for which a result that was made is tried to be fetched."""
+
+
+def pause_before_poll(polls: int, chance: float) -> float:
+    """Seconds before the next poll after so many: 2 at first, growing to 10. `chance`, 0 to 1, spreads tasks that began
+    together by a tenth.
+    """
+    pause = SLOWEST_POLL if polls > 8 else min(SLOWEST_POLL, FIRST_POLL * float(GROWTH**polls))
+    return pause * (0.95 + 0.1 * chance)
+
+
+def pause_after_fault(faults: int, retry_after: float | None = None) -> float:
+    """Seconds before another try after so many faults in a row, at least what the upstream asks for."""
+    pause = min(MOST_AFTER_FAULT, 2.0 * float(2 ** min(faults, 8))) * (0.9 + 0.2 * random.random())  # noqa: S311
+    return max(pause, min(retry_after or 0.0, MOST_AFTER_FAULT))
+
+
+def pause_before_round(rounds: int) -> float:
+    """Seconds before all channels are tried again: 3, 12, 48."""
+    return 3.0 * float(4**rounds)

@@ -1,0 +1,411 @@
+"""The queue of tasks: due rows are claimed for a while, and whoever writes must still have the claim.
+
+Statuses only move forward, and a task ends in one transaction: its status, its money, and the callback. Times are the
+database's: replicas' clocks may differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.catalog.prices import Price
+from app.core.media import Job, Status, read_job
+from app.core.usage import Usage
+from app.db.tables.media import tasks
+from app.ledger.records import Status as HoldStatus
+from app.ledger.wallets import lock_account
+from app.media.store import VISIBLE, read_task
+from app.media.task import StoredOutput, Task
+from app.webhooks.outbox import add_callback
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to take one task a step further: just what a poll needs. `overdue_by`: seconds past its deadline, negative
+    before it; `lateness`: seconds since it was due.
+    """
+
+    account_id: int
+    id: str
+    claim: int
+    step: str
+    scope: str
+    model: str
+    channel_id: int | None
+    upstream_model: str | None
+    upstream_id: str | None
+    memo: dict[str, Any]
+    polls: int
+    faults: int
+    cancelled: bool
+    overdue_by: float
+    lateness: float
+
+    @property
+    def overdue(self) -> bool:
+        return self.overdue_by >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The rest of a claimed task: what a submission and an ending need."""
+
+    job: Job
+    units: Usage
+    hold_id: UUID
+    price_id: int | None
+    cost_id: int | None
+    pinned_to: int | None
+    tried: tuple[int, ...]
+    rounds: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a poll came to: `pause` seconds until the next. `fault`: it brought no verdict, and why.
+
+    `uncancelled`: a client wanted it stopped, and the upstream can't.
+    """
+
+    claim: Claim
+    pause: float
+    status: Status | None = None
+    progress: int = 0
+    upstream_id: str | None = None
+    memo: Mapping[str, Any] | None = None
+    fault: str | None = None
+    uncancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a task ends. `usage` only with success: what is charged for."""
+
+    status: Status
+    outputs: tuple[StoredOutput, ...] = ()
+    usage: Usage | None = None
+    estimated: bool = False
+    fail_reason: str = ""
+    fail_code: str | None = None
+    channel_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a task is charged at, and what the vendor takes; None: unknown."""
+
+    price: Price
+    cost: Price | None = field(default=None)
+
+
+_CLAIMED = (
+    "t.account_id, t.id, t.claim, t.step, t.scope, t.model, t.channel_id, t.upstream_model, t.upstream_id, t.memo, t.polls, "
+    "t.faults, t.cancelled, extract(epoch FROM now() - t.deadline_at)::float8 AS overdue_by, "
+    "extract(epoch FROM now() - t.due_at)::float8 AS lateness"
+)
+
+# The inner conditions are asked again with the lock: another worker may have been there since the statement began. A claim
+# that a power cut loses is no loss, so nobody waits for the disk.
+_UNSAFE_IS_ENOUGH = text("SET LOCAL synchronous_commit = off")
+_CLAIM_DUE = text(
+    f"""
+    WITH due AS MATERIALIZED (
+        SELECT account_id, id FROM tasks
+        WHERE step IS NOT NULL AND due_at <= now() AND (claimed_until IS NULL OR claimed_until <= now())
+            AND (step = 'poll') = :polls AND (NOT :polls OR channel_id <> ALL (CAST(:full AS bigint[])))
+        ORDER BY due_at LIMIT :room FOR UPDATE SKIP LOCKED
+    )
+    UPDATE tasks t SET claim = t.claim + 1, claimed_until = now() + make_interval(secs => :claim)
+    FROM due WHERE t.account_id = due.account_id AND t.id = due.id
+    RETURNING {_CLAIMED}
+    """  # noqa: S608 - nothing but our own column names
+)
+_NEXT_DUE = text(
+    "SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float8 FROM tasks "
+    "WHERE step IS NOT NULL AND (step = 'poll') = :polls AND due_at > now()"
+)
+_RENEW = text(
+    """
+    UPDATE tasks t SET claimed_until = now() + make_interval(secs => :claim)
+    FROM unnest(CAST(:accounts AS bigint[]), CAST(:ids AS text[]), CAST(:claims AS bigint[])) AS u(account_id, id, claim)
+    WHERE t.account_id = u.account_id AND t.id = u.id AND t.claim = u.claim AND t.step IS NOT NULL
+    """
+)
+_GIVE_BACK = text(
+    """
+    UPDATE tasks t SET claimed_until = NULL
+    FROM unnest(CAST(:accounts AS bigint[]), CAST(:ids AS text[]), CAST(:claims AS bigint[])) AS u(account_id, id, claim)
+    WHERE t.account_id = u.account_id AND t.id = u.id AND t.claim = u.claim AND t.step IS NOT NULL
+    """
+)
+_RANKS = "ARRAY['NOT_START', 'SUBMITTED', 'QUEUED', 'IN_PROGRESS', 'SUCCESS', 'FAILURE']"
+_FORWARD = (
+    f"CASE WHEN array_position({_RANKS}, {{new}}) > array_position({_RANKS}, t.status) THEN {{new}} ELSE t.status END"
+)
+_POLLED = text(
+    f"""
+    UPDATE tasks t SET
+        status = {_FORWARD.format(new="u.status")},
+        progress = GREATEST(t.progress, u.progress),
+        started_at = COALESCE(t.started_at, CASE WHEN u.status = 'IN_PROGRESS' THEN now() END),
+        upstream_id = COALESCE(u.upstream_id, t.upstream_id), memo = COALESCE(u.memo::jsonb, t.memo),
+        polls = t.polls + 1, faults = CASE WHEN u.fault IS NULL THEN 0 ELSE t.faults + 1 END,
+        last_fault = COALESCE(u.fault, t.last_fault), claimed_until = NULL,
+        cancelled = t.cancelled AND NOT u.uncancelled,
+        due_at = CASE WHEN t.cancelled AND NOT u.knew THEN now()
+            WHEN t.deadline_at > now() THEN LEAST(now() + u.pause * interval '1 second', t.deadline_at)
+            ELSE now() + u.pause * interval '1 second' END
+    FROM unnest(
+        CAST(:accounts AS bigint[]), CAST(:ids AS text[]), CAST(:claims AS bigint[]), CAST(:statuses AS text[]),
+        CAST(:progress AS integer[]), CAST(:upstream_ids AS text[]), CAST(:memos AS text[]), CAST(:faults AS text[]),
+        CAST(:pauses AS float8[]), CAST(:uncancelled AS boolean[]), CAST(:knew AS boolean[])
+    ) AS u(account_id, id, claim, status, progress, upstream_id, memo, fault, pause, uncancelled, knew)
+    WHERE t.account_id = u.account_id AND t.id = u.id AND t.claim = u.claim AND t.step = 'poll'
+    """  # noqa: S608 - nothing but our own words
+)
+_MINE = "WHERE t.account_id = :account_id AND t.id = :id AND t.claim = :claim AND t.step IS NOT NULL"
+_SENDING = text(
+    f"""
+    UPDATE tasks t SET step = 'sending', channel_id = :channel_id, upstream_model = :upstream_model, platform = :platform,
+        price_id = :price_id, cost_id = :cost_id {_MINE}
+    """  # noqa: S608
+)
+_SUBMITTED = text(
+    f"""
+    UPDATE tasks t SET step = 'poll', status = {_FORWARD.format(new=":status")}, progress = GREATEST(t.progress, :progress),
+        started_at = COALESCE(t.started_at, CASE WHEN :status = 'IN_PROGRESS' THEN now() END),
+        upstream_id = :upstream_id, memo = CAST(:memo AS jsonb), faults = 0, claimed_until = NULL,
+        due_at = CASE WHEN t.cancelled THEN now() ELSE LEAST(now() + make_interval(secs => :pause), t.deadline_at) END
+    {_MINE}
+    """  # noqa: S608
+)
+_TRY_AGAIN = text(
+    f"""
+    UPDATE tasks t SET step = :step, tried = CAST(:tried AS bigint[]), rounds = :rounds, faults = t.faults + 1,
+        last_fault = :fault, claimed_until = NULL,
+        due_at = CASE WHEN t.cancelled THEN now() ELSE LEAST(now() + make_interval(secs => :pause), t.deadline_at) END
+    {_MINE}
+    """  # noqa: S608
+)
+_END = text(
+    f"""
+    UPDATE tasks t SET step = NULL, status = :status, progress = 100, outputs = :outputs, fail_reason = :fail_reason,
+        fail_code = :fail_code, finished_at = clock_timestamp(), claimed_until = NULL,
+        started_at = CASE WHEN :status = 'SUCCESS' THEN COALESCE(t.started_at, clock_timestamp()) ELSE t.started_at END
+    {_MINE} RETURNING t.hold_id, t.price_id, t.notify_hook, {", ".join(f"t.{column.name}" for column in VISIBLE)}
+    """  # noqa: S608
+).bindparams(bindparam("outputs", type_=JSONB))
+_HOLD = text("SELECT ratio_ppm, group_ppm, amount FROM holds WHERE account_id = :account_id AND id = :hold_id")
+_SETTLE = text(
+    """
+    SELECT settle_holds(
+        :over, true, ARRAY[CAST(:account_id AS bigint)], ARRAY[CAST(:hold_id AS uuid)], ARRAY[CAST(:charge AS bigint)],
+        ARRAY[CAST(:status AS text)], ARRAY[CAST(:channel_id AS bigint)], ARRAY[CAST(:price_id AS bigint)],
+        ARRAY[CAST(:cost AS bigint)], ARRAY[CAST(:usage AS text)], ARRAY[CAST(:estimated AS boolean)],
+        ARRAY[CAST(:latency_ms AS integer)], ARRAY[CAST(NULL AS integer)], ARRAY[CAST(:attempts AS smallint)],
+        ARRAY[CAST(:error AS text)]
+    )
+    """
+)
+
+
+async def claim_due(
+    connection: AsyncConnection, *, polls: bool, room: int, full: Collection[int], seconds: float
+) -> tuple[list[Claim], float | None]:
+    """Claims up to `room` tasks that are due: to be polled, but not over the channels of `full`, or for any other step.
+
+    A claim holds for `seconds`, unless it is renewed. Beside them, the seconds until the next one that isn't due yet; None
+    if there is none.
+    """
+    await connection.execute(_UNSAFE_IS_ENOUGH)
+    rows = await connection.execute(_CLAIM_DUE, {"polls": polls, "room": room, "full": list(full), "claim": seconds})
+    claims = [Claim(*row) for row in rows]
+    pause = (await connection.execute(_NEXT_DUE, {"polls": polls})).scalar_one()
+    return claims, None if pause is None else max(float(pause), 0.0)
+
+
+async def renew(connection: AsyncConnection, claims: Collection[Claim], seconds: float) -> None:
+    """Work on these goes on for another while."""
+    await connection.execute(_UNSAFE_IS_ENOUGH)
+    await connection.execute(_RENEW, {**_names(claims), "claim": seconds})
+
+
+async def give_back(connection: AsyncConnection, claims: Collection[Claim]) -> None:
+    """Work on these was broken off: another worker may have them at once."""
+    await connection.execute(_GIVE_BACK, _names(claims))
+
+
+def _names(claims: Collection[Claim]) -> dict[str, Any]:
+    return {
+        "accounts": [claim.account_id for claim in claims],
+        "ids": [claim.id for claim in claims],
+        "claims": [claim.claim for claim in claims],
+    }
+
+
+async def read_order(connection: AsyncConnection, claim: Claim) -> Order | None:
+    """None: the claim isn't this worker's any more."""
+    columns = tasks.c
+    query = tasks.select().where(
+        columns.account_id == claim.account_id, columns.id == claim.id, columns.claim == claim.claim
+    )
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        return None
+    return Order(
+        job=read_job(row["job"]),
+        units=Usage(**row["units"]),
+        hold_id=row["hold_id"],
+        price_id=row["price_id"],
+        cost_id=row["cost_id"],
+        pinned_to=row["pinned_to"],
+        tried=tuple(row["tried"]),
+        rounds=row["rounds"],
+        created_at=row["created_at"],
+    )
+
+
+async def record_polls(connection: AsyncConnection, polled: Sequence[Progress]) -> None:
+    """What many polls came to, in one statement; those whose claim was lost change nothing."""
+    await connection.execute(_UNSAFE_IS_ENOUGH)
+    values = {
+        **_names([item.claim for item in polled]),
+        "statuses": [None if item.status is None else item.status.value for item in polled],
+        "progress": [item.progress for item in polled],
+        "upstream_ids": [item.upstream_id for item in polled],
+        "memos": [None if item.memo is None else orjson.dumps(dict(item.memo)).decode() for item in polled],
+        "faults": [item.fault for item in polled],
+        "pauses": [item.pause for item in polled],
+        "uncancelled": [item.uncancelled for item in polled],
+        "knew": [item.claim.cancelled for item in polled],
+    }
+    await connection.execute(_POLLED, values)
+
+
+async def mark_sending(
+    connection: AsyncConnection,
+    claim: Claim,
+    *,
+    channel_id: int,
+    upstream_model: str,
+    platform: str,
+    price_id: int | None,
+    cost_id: int | None,
+) -> bool:
+    """From here on an upstream may have the job; to be committed before it is asked. False: the claim was lost."""
+    values = {
+        "channel_id": channel_id,
+        "upstream_model": upstream_model,
+        "platform": platform,
+        "price_id": price_id,
+        "cost_id": cost_id,
+    }
+    return (await connection.execute(_SENDING, _mine(claim) | values)).rowcount == 1
+
+
+async def record_submitted(
+    connection: AsyncConnection,
+    claim: Claim,
+    *,
+    status: Status,
+    progress: int,
+    upstream_id: str,
+    memo: Mapping[str, Any],
+    pause: float,
+) -> None:
+    """The upstream has the job; it is polled from now on."""
+    values = {
+        "status": status.value,
+        "progress": progress,
+        "upstream_id": upstream_id,
+        "memo": orjson.dumps(dict(memo)).decode(),
+        "pause": pause,
+    }
+    await connection.execute(_SUBMITTED, _mine(claim) | values)
+
+
+async def record_refusal(
+    connection: AsyncConnection,
+    claim: Claim,
+    *,
+    step: str,
+    tried: Collection[int],
+    rounds: int,
+    fault: str,
+    pause: float,
+) -> None:
+    """The upstream didn't take it, or it isn't known whether it did: `step` is done again after `pause` seconds."""
+    values = {"step": step, "tried": list(tried), "rounds": rounds, "fault": fault, "pause": pause}
+    await connection.execute(_TRY_AGAIN, _mine(claim) | values)
+
+
+async def end_task(
+    connection: AsyncConnection,
+    claim: Claim,
+    ending: Ending,
+    prices: Prices,
+    write: Callable[[Task], str],
+) -> Task | None:
+    """Status, money and callback, in the caller's transaction; None, and nothing done, if the claim was lost.
+
+    What a success is charged is its usage at `prices`, times the ratios that the hold was made with. `write` makes the
+    callback's body.
+    """
+    await lock_account(connection, claim.account_id)
+    values = {
+        "status": ending.status.value,
+        "outputs": [asdict(output) for output in ending.outputs],
+        "fail_reason": ending.fail_reason,
+        "fail_code": ending.fail_code,
+    }
+    row = (await connection.execute(_END, _mine(claim) | values)).mappings().one_or_none()
+    if row is None:
+        return None
+    task = read_task(row)
+    await _settle(connection, task, row["hold_id"], row["price_id"], ending, prices)
+    if row["notify_hook"] is not None:
+        await add_callback(connection, task.account_id, row["notify_hook"], write(task))
+    return task
+
+
+async def _settle(
+    connection: AsyncConnection,
+    task: Task,
+    hold_id: UUID,
+    price_id: int | None,
+    ending: Ending,
+    prices: Prices,
+) -> None:
+    found = {"account_id": task.account_id, "hold_id": hold_id}
+    hold = (await connection.execute(_HOLD, found)).one()
+    usage = ending.usage
+    charge = 0 if usage is None else prices.price.cost(usage, hold.ratio_ppm, hold.group_ppm)
+    assert task.finished_at is not None
+    values = found | {
+        "over": charge > hold.amount,
+        "charge": charge,
+        "status": (HoldStatus.RELEASED if usage is None else HoldStatus.SETTLED).value,
+        "channel_id": task.channel_id,
+        "price_id": price_id,
+        "cost": None if usage is None or prices.cost is None else prices.cost.cost(usage),
+        "usage": "{}" if usage is None else orjson.dumps(usage.counts()).decode(),
+        "estimated": ending.estimated,
+        "latency_ms": min(int((task.finished_at - task.created_at).total_seconds() * 1000), 2**31 - 1),
+        "attempts": 0 if task.channel_id is None else 1,
+        "error": ending.fail_code,
+    }
+    await connection.execute(_SETTLE, values)
+
+
+def _mine(claim: Claim) -> dict[str, Any]:
+    return {"account_id": claim.account_id, "id": claim.id, "claim": claim.claim}

@@ -1,0 +1,79 @@
+"""Brings results home: into our storage where an upstream's link expires or needs its key, else the link as it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from app.catalog.snapshot import Channel
+from app.core.mp4 import read_duration
+from app.egress.client import Egress
+from app.errors import UpstreamError, bad_upstream_response
+from app.media.caller import Caller, same_origin
+from app.media.fetch import download
+from app.media.storage import Storage, new_output_key
+from app.media.task import StoredOutput
+from app.providers.media import Call, Output
+from app.providers.replies import error_of
+
+MAX_URL = 4_000
+"""Characters of a link that is handed on as it is."""
+
+
+class Results:
+    """Copies results into storage, streamed."""
+
+    def __init__(self, storage: Storage, caller: Caller, egress: Egress) -> None:
+        self._storage = storage
+        self._caller = caller
+        self._egress = egress
+
+    async def keep(self, channel: Channel, outputs: tuple[Output, ...]) -> tuple[StoredOutput, ...]:
+        """Raises UpstreamError, EgressError, StorageError: to be tried again."""
+        return tuple([await self._keep(channel, output, index) for index, output in enumerate(outputs, start=1)])
+
+    async def milliseconds(self, output: StoredOutput) -> int | None:
+        """How long a stored video is, by what the file itself says; None if it doesn't. Raises StorageError."""
+        if output.key is None or output.content_type not in ("video/mp4", "video/quicktime"):
+            return None
+        key = output.key
+
+        async def read(offset: int, length: int) -> bytes:
+            return await self._storage.read_block(key, offset, length)
+
+        return await read_duration(read)
+
+    async def _keep(self, channel: Channel, output: Output, index: int) -> StoredOutput:
+        if output.url is not None and not output.keep:
+            if len(output.url) > MAX_URL or not output.url.startswith(("http://", "https://")):
+                raise bad_upstream_response("The upstream's result is no link.")
+            return StoredOutput(output.content_type, url=output.url)
+        key = new_output_key(datetime.now(UTC).date(), index, output.content_type)
+        if output.data is not None:
+            size = await self._storage.put(key, output.data, output.content_type)
+        elif output.call is not None:
+            size = await self._copy(channel, output.call, key, output.content_type)
+        elif output.url is not None and same_origin(channel, output.url):
+            size = await self._copy(channel, Call("GET", output.url), key, output.content_type)
+        else:
+            assert output.url is not None
+            size = await self._storage.put(key, download(self._egress, output.url), output.content_type)
+        return StoredOutput(output.content_type, key=key, size=size)
+
+    async def _copy(self, channel: Channel, call: Call, key: str, content_type: str) -> int:
+        async with self._caller.download(channel, call) as (head, pieces):
+            if head.status >= 300:
+                failure = error_of(head)
+                # Even a 404 is no verdict here: the upstream has said that it made it.
+                raise UpstreamError(failure.kind, "result_unavailable", f"The result can't be fetched ({head.status}).")
+            return await self._storage.put(key, _whole(pieces, head.headers.get("content-length")), content_type)
+
+
+async def _whole(pieces: AsyncIterator[bytes], length: str | None) -> AsyncIterator[bytes]:
+    """The pieces; raises UpstreamError where nothing came, or less than was announced."""
+    size = 0
+    async for piece in pieces:
+        size += len(piece)
+        yield piece
+    if not size or (length is not None and length.isdigit() and size != int(length)):
+        raise bad_upstream_response("The result broke off.")

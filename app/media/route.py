@@ -1,0 +1,84 @@
+"""Which channels may do a job, in order, and what the most is that it may cost there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.accounts.principals import Principal
+from app.catalog.snapshot import Candidate, Model, Snapshot
+from app.core.media import KIND_BY_SCOPE, Job
+from app.core.usage import Usage
+from app.errors import Blame, GatewayError, Kind
+from app.providers.media import Media
+from app.relay.plan import in_order
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A channel that can do the job, and what the job comes to there."""
+
+    candidate: Candidate
+    media: Media
+    units: Usage
+
+
+def find_model(snapshot: Snapshot, principal: Principal, job: Job, route: str | None = None) -> Model:
+    """The catalogue's model of a job; `route`: under this name instead of the client's.
+
+    Raises GatewayError: 404 unknown, or a model that makes something else; 403 not for this key; 503 not priced.
+    """
+    name = route or job.model
+    model = snapshot.models.get(name)
+    if model is None:
+        raise GatewayError(
+            Kind.NOT_FOUND, "model_not_found", f"The model '{job.model[:200]}' does not exist.", param="model"
+        )
+    if model.kind != KIND_BY_SCOPE[job.scope]:
+        message = f"The model '{job.model[:200]}' makes no {job.scope.value}."
+        raise GatewayError(Kind.NOT_FOUND, "model_not_found", message, param="model")
+    if not any(principal.allows_model(known) for known in (job.model, name, model.name)):
+        message = f"This API key may not use the model '{job.model[:200]}'."
+        raise GatewayError(Kind.PERMISSION, "model_not_allowed", message, param="model")
+    if model.dearest is None:
+        message = (
+            f"The model '{model.name}' has no price yet. Operator: PUT or PATCH /admin/v1/models/{model.name} with a price, "
+            "or with free: true."
+        )
+        raise GatewayError(Kind.UNAVAILABLE, "model_not_priced", message, param="model", blame=Blame.GATEWAY)
+    return model
+
+
+def find_ways(model: Model, job: Job, pinned_to: int | None = None) -> list[Way]:
+    """The channels that can do the job, in the order in which they are tried.
+
+    Raises GatewayError: what stands in the way where none can: the first one's reason, 503 where none serves the model.
+    """
+    reasons: list[GatewayError] = []
+    ways: list[Way] = []
+    for candidate in in_order(model.candidates):
+        media = candidate.channel.provider.media
+        if media is None or job.scope not in media.scopes or pinned_to not in (None, candidate.channel.id):
+            continue
+        try:
+            media.check(job, candidate.upstream_model)
+            ways.append(Way(candidate, media, media.units(job, candidate.upstream_model)))
+        except GatewayError as error:
+            reasons.append(error)
+    if ways:
+        return ways
+    if reasons:
+        raise reasons[0]
+    raise GatewayError(
+        Kind.UNAVAILABLE,
+        "no_channel",
+        f"No channel serves the model '{job.model[:200]}' at the moment.",
+        param="model",
+        blame=Blame.GATEWAY,
+    )
+
+
+def most(ways: Sequence[Way], principal: Principal, model: Model) -> tuple[int, Way]:
+    """What is held: the dearest way's price in nano-dollars, and that way."""
+    costs = [(way.candidate.price.cost(way.units, principal.ratio_ppm, model.group_ppm), way) for way in ways]
+    return max(costs, key=lambda pair: pair[0])
