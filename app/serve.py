@@ -133,7 +133,7 @@ def _announce_when_ready(ready: Ready) -> None:
     """For several processes, none of which knows when the others are ready."""
     deadline = time.monotonic() + READY_TIMEOUT
     while time.monotonic() < deadline:
-        with suppress(OSError), urlopen(f"{_local_url(ready.settings)}/readyz", timeout=2.0) as answer:  # noqa: S310 - ours
+        with suppress(OSError), urlopen(f"{ready.settings.local_url}/readyz", timeout=2.0) as answer:  # noqa: S310 - ours
             if answer.status == 200:
                 _announce(ready)
                 return
@@ -141,12 +141,7 @@ def _announce_when_ready(ready: Ready) -> None:
 
 
 def _announce(ready: Ready) -> None:
-    print(_welcome(ready, ready.settings.public_url or _local_url(ready.settings)), flush=True)  # noqa: T201 - for people
-
-
-def _local_url(settings: Settings) -> str:
-    host = "localhost" if settings.host in ("0.0.0.0", "127.0.0.1", "::") else settings.host  # noqa: S104
-    return f"http://{host}:{settings.port}"
+    print(_welcome(ready, ready.settings.public_url or ready.settings.local_url), flush=True)  # noqa: T201 - for people
 
 
 def _welcome(ready: Ready, url: str) -> str:

@@ -18,6 +18,15 @@ from app.ledger.sweep import end_lease, renew_lease
 from app.ledger.waiting import WaitingRoom
 from app.ledger.writer import LedgerWriter
 from app.logs import get_log
+from app.media.caller import Caller
+from app.media.characters import Characters
+from app.media.desk import TaskDesk
+from app.media.follow import Follower
+from app.media.links import Links
+from app.media.runner import Runner
+from app.media.steps import Steps
+from app.media.storage import Storage
+from app.media.view import View
 from app.providers import discover
 from app.relay.attempt import Timeouts, Upstreams, open_session
 from app.relay.bill import Cashier
@@ -53,6 +62,21 @@ class Services:
         self.ledger = LedgerWriter(self.database, self.instance)
         self.waiting_room = WaitingRoom(self.ledger, settings.hold_patience)
         self.cashier = Cashier(self.ledger)
+        self.storage = Storage(settings.storage_url, settings.data_dir / "media")
+        self.links = Links(
+            split_secret_keys(settings.secret_key.get_secret_value()),
+            settings.public_url or settings.local_url,
+            settings.media_link_hours,
+        )
+        self.view = View(self.links)
+        self.caller = Caller(settings.connect_timeout)
+        self.characters = Characters(
+            self.database.engine, self.catalog, self.caller, self.ledger, self.waiting_room, self.egress
+        )
+        self.desk = TaskDesk(self.database.engine, self.catalog, self.storage, self.characters)
+        self.follower = Follower(self.desk)
+        steps = Steps(self.database.engine, self.catalog, self.caller, self.storage, self.egress, self.view)
+        self.runner = Runner(self.database.engine, self.catalog, steps, self.registry, settings.lease)
         self.watch = Watch(hangup_drain=settings.hangup_drain if settings.on_hangup == "drain" else None)
         self.observer = Observer(self.registry, self.watch, self.ledger)
         self._stack = AsyncExitStack()
@@ -79,12 +103,16 @@ class Services:
             stack.push_async_callback(self.waiting_room.close)
             self.egress.start()
             stack.push_async_callback(self.egress.close)
+            self.caller.start()
+            stack.push_async_callback(self.caller.close)
             await self.news.start()
             stack.push_async_callback(self.news.stop)
             await self.catalog.start()
             stack.push_async_callback(self.catalog.stop)
             session = open_session()
             stack.push_async_callback(session.close)
+            self.follower.start()
+            stack.push_async_callback(self.follower.stop)
             self.observer.start()
             stack.push_async_callback(self.observer.stop)
             self.watch.start()
@@ -136,11 +164,14 @@ class Services:
                 self.catalog.expire()
             case "delivery":
                 self.deliverer.wake()
+            case "task":
+                self.runner.wake()
 
     def _on_gap(self) -> None:
         self.principals.forget_all()
         self.catalog.expire()
         self.deliverer.wake()
+        self.runner.wake()
 
 
 def split_secret_keys(value: str) -> list[str]:

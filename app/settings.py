@@ -71,6 +71,16 @@ class Settings(BaseSettings):
     price_update_url: str | None = Field(
         None, description="What an update of the price catalogue fetches; absent: genai-prices' own address"
     )
+    storage_url: str | None = Field(
+        None,
+        pattern=r"^(s3|gs|az|file)://",
+        description="Where media is kept: s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or "
+        "file:///folder; absent: the folder media in data_dir",
+    )
+    media_retention_days: int = Field(30, ge=1, le=36500, description="Stored media older than this is deleted")
+    media_link_hours: int = Field(
+        24, ge=1, le=24 * 30, description="For how long a link to stored media is good at most; at least half of it"
+    )
     database_pool: int = Field(
         5, ge=1, le=100, description="Connections of one process, beside three fixed ones and two for reports"
     )
@@ -84,6 +94,12 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
+
+    @property
+    def local_url(self) -> str:
+        """How this machine reaches the gateway."""
+        host = "localhost" if self.host in ("0.0.0.0", "127.0.0.1", "::") else self.host  # noqa: S104
+        return f"http://{host}:{self.port}"
 
     @property
     def max_body_bytes(self) -> int:

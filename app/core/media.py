@@ -139,6 +139,7 @@ class Measured:
     characters: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    output_image_tokens: int | None = None
     traits: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
 
     def over(self, units: Usage) -> Usage:
@@ -148,4 +149,12 @@ class Measured:
         return replace(units, **known, traits={**units.traits, **self.traits})
 
 
-_COUNTS = ("images", "videos", "milliseconds", "characters", "input_tokens", "output_tokens")
+_COUNTS = (
+    "images",
+    "videos",
+    "milliseconds",
+    "characters",
+    "input_tokens",
+    "output_tokens",
+    "output_image_tokens",
+)

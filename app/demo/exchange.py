@@ -5,6 +5,7 @@ import contextlib
 import time
 import zlib
 from collections.abc import Iterable
+from urllib.parse import parse_qsl
 
 from app.demo.asgi import Headers, Receive, Scope, Send
 from app.demo.journal import Entry, Journal
@@ -66,6 +67,14 @@ class Exchange:
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         self.journal.keep(self.entry, body)
         return body
+
+    def header(self, name: bytes) -> str:
+        """The first request header of that name, which is in lower case; empty when there is none."""
+        return next((value.decode("latin-1") for found, value in self.headers if found == name), "")
+
+    def query(self) -> dict[str, str]:
+        """The values after `?`; the last of those that share a name."""
+        return dict(parse_qsl(self.entry.query.decode("latin-1"), keep_blank_values=True))
 
     def add_header(self, name: bytes, value: str) -> None:
         """Has the answer carry one more header, whatever the answer will be."""

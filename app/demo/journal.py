@@ -22,7 +22,9 @@ class Entry:
     """One received request and what became of it; times are Unix seconds."""
 
     id: int
+    method: str
     path: str
+    query: bytes
     headers: Headers
     started_at: float
     raw: bytes = b""
@@ -38,7 +40,9 @@ class Entry:
             body = None
         return {
             "id": self.id,
+            "method": self.method,
             "path": self.path,
+            "query": self.query.decode("latin-1"),
             "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in self.headers],
             "body": body,
             "raw_body": self.raw[:MAX_SHOWN].decode("utf-8", "replace"),
@@ -63,11 +67,11 @@ class Journal:
     _bytes: int = 0
     _idle: list[asyncio.Future[None]] = field(default_factory=list)
 
-    def begin(self, path: str, headers: Headers) -> Entry:
+    def begin(self, method: str, path: str, query: bytes, headers: Headers) -> Entry:
         """Opens the entry of a request; `end` must follow."""
         self.requests += 1
         self.open += 1
-        return Entry(self.requests, path, headers, time.time())
+        return Entry(self.requests, method, path, query, headers, time.time())
 
     def keep(self, entry: Entry, raw: bytes) -> None:
         """Remembers an entry once its body is here, at the cost of the oldest entries."""

@@ -1,6 +1,6 @@
-"""The demo upstream's ASGI app: a small router over the wire formats and the control endpoints."""
+"""The demo upstream's ASGI app: the wire formats of chat and media, and the control endpoints, behind one router."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.demo.answers import Writer
@@ -9,18 +9,20 @@ from app.demo.control import PREFIX, Control, reply_json
 from app.demo.exchange import ClientGone, Exchange
 from app.demo.faults import FaultScripts
 from app.demo.journal import Journal
+from app.demo.media.desk import Desk
+from app.demo.media.fakes import FAKES
+from app.demo.media.studio import Studio
 from app.demo.openai_chat import OpenAIChat
+from app.demo.routes import PatternHandler, Route, Router
 
 MODELS = ("demo", "demo-large")
-
-Handler = Callable[[Exchange], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class DemoApp:
-    """Routes requests: `routes` by method and path; the rest is control, health or 404."""
+    """Routes requests: what `router` knows; the rest is control, health or 404."""
 
-    routes: Mapping[tuple[str, str], Handler]
+    router: Router
     control: Control
     journal: Journal
 
@@ -30,9 +32,9 @@ class DemoApp:
             await _serve_lifespan(scope, receive, send)
             return
         path: str = scope["path"]
-        handler = self.routes.get((scope["method"], path))
-        if handler is not None:
-            await self._serve(handler, scope, receive, send)
+        found = self.router.find(scope["method"], path)
+        if found is not None:
+            await self._serve(*found, scope, receive, send)
         elif path.startswith(PREFIX):
             await self.control(scope, receive, send)
         elif path == "/healthz":
@@ -47,12 +49,14 @@ class DemoApp:
             }
             await reply_json(send, 404, {"error": error})
 
-    async def _serve(self, handler: Handler, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(
+        self, handler: PatternHandler, values: tuple[str, ...], scope: Scope, receive: Receive, send: Send
+    ) -> None:
         journal = self.journal
-        entry = journal.begin(scope["path"], scope["headers"])
+        entry = journal.begin(scope["method"], scope["path"], scope["query_string"], scope["headers"])
         exchange = Exchange(scope, receive, send, entry, journal)
         try:
-            await handler(exchange)
+            await handler(exchange, *values)
         except ClientGone:
             pass
         finally:
@@ -66,13 +70,16 @@ def create_demo_app(*, record: bool = True, models: Sequence[str] = MODELS) -> D
     `record=False` keeps no requests for `/_demo/requests` (the counters stay), as benchmarks want it; `models` is
     what `GET /v1/models` lists, though any model name is answered.
     """
-    journal, scripts = Journal(keeps=record), FaultScripts()
-    chat = OpenAIChat(Writer(), scripts, models)
-    routes: dict[tuple[str, str], Handler] = {}
+    journal, scripts, studio = Journal(keeps=record), FaultScripts(), Studio()
+    chat, desk = OpenAIChat(Writer(), scripts, models), Desk(studio, scripts)
+    router = Router()
     for base in ("", "/v1"):
-        routes["POST", f"{base}/chat/completions"] = chat.complete
-        routes["GET", f"{base}/models"] = chat.list_models
-    return DemoApp(routes, Control(journal, scripts), journal)
+        router.add((Route("POST", f"{base}/chat/completions", chat.complete),))
+        router.add((Route("GET", f"{base}/models", chat.list_models),))
+    router.add(desk.routes())
+    for fake in FAKES:
+        router.add(fake(desk).routes())
+    return DemoApp(router, Control(journal, scripts, studio), journal)
 
 
 async def _serve_lifespan(scope: Scope, receive: Receive, send: Send) -> None:

@@ -128,8 +128,24 @@ class Egress:
         except (aiohttp.ClientError, OSError) as error:
             raise _explain(error, timeout) from error
 
+    @asynccontextmanager
+    async def download(self, text: str, *, idle: float) -> AsyncIterator[aiohttp.ClientResponse]:
+        """GETs an answer of any length: `idle` seconds for its head, and for each piece of it after the one before.
+
+        Otherwise like `request`. While the block doesn't read, the sender is held up, and its time stands still.
+        """
+        try:
+            async with asyncio.timeout(idle):
+                response = await self._send("GET", text, None, b"", idle=idle)
+            try:
+                yield response
+            finally:
+                response.close()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _explain(error, idle) from error
+
     async def _send(
-        self, method: str, text: str, headers: Mapping[str, str] | None, body: bytes
+        self, method: str, text: str, headers: Mapping[str, str] | None, body: bytes, *, idle: float | None = None
     ) -> aiohttp.ClientResponse:
         assert self._session is not None, "egress isn't started"
         try:
@@ -139,7 +155,7 @@ class Egress:
                 data=body or None,
                 headers=headers,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None),
+                timeout=aiohttp.ClientTimeout(total=None, sock_read=idle),
             )
         except UrlRefused as error:
             raise EgressError(f"The URL {error}.") from error

@@ -17,6 +17,11 @@ POLL_TIMEOUT = 30.0
 SUBMIT_TIMEOUT = 120.0
 """Seconds for an upstream to accept a job; those that answer with the result itself say how long they take."""
 
+SENDING = 64
+"""Submissions to one channel at a time, of one process: one that hangs must not take all places."""
+
+BUSY_PAUSE = 0.5
+
 RESULT_PATIENCE = 3600.0
 """Seconds past its deadline for which a result that was made is tried to be fetched."""
 

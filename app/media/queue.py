@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import bindparam, text
+from sqlalchemy import TextClause, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -117,23 +117,26 @@ _CLAIMED = (
 # The inner conditions are asked again with the lock: another worker may have been there since the statement began. A claim
 # that a power cut loses is no loss, so nobody waits for the disk.
 _UNSAFE_IS_ENOUGH = text("SET LOCAL synchronous_commit = off")
-_CLAIM_DUE = text(
-    f"""
+_CLAIM_DUE = """
     WITH due AS MATERIALIZED (
         SELECT account_id, id FROM tasks
-        WHERE step IS NOT NULL AND due_at <= now() AND (claimed_until IS NULL OR claimed_until <= now())
-            AND (step = 'poll') = :polls AND (NOT :polls OR channel_id <> ALL (CAST(:full AS bigint[])))
+        WHERE {which} AND due_at <= now() AND (claimed_until IS NULL OR claimed_until <= now())
         ORDER BY due_at LIMIT :room FOR UPDATE SKIP LOCKED
     )
     UPDATE tasks t SET claim = t.claim + 1, claimed_until = now() + make_interval(secs => :claim)
     FROM due WHERE t.account_id = due.account_id AND t.id = due.id
-    RETURNING {_CLAIMED}
-    """  # noqa: S608 - nothing but our own column names
+    RETURNING {claimed}
+    """
+_NEXT_DUE = (
+    "SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float8 FROM tasks WHERE {which} AND due_at > now()"
 )
-_NEXT_DUE = text(
-    "SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float8 FROM tasks "
-    "WHERE step IS NOT NULL AND (step = 'poll') = :polls AND due_at > now()"
-)
+# Apart, each with an index of its own: a backlog of polls must not slow submissions down, nor the other way round.
+_POLLS, _ORDERS = "step = 'poll'", "step <> 'poll'"
+_NOT_FULL = f"{_POLLS} AND channel_id <> ALL (CAST(:full AS bigint[]))"
+_CLAIM_POLLS = text(_CLAIM_DUE.format(which=_NOT_FULL, claimed=_CLAIMED))
+_CLAIM_ORDERS = text(_CLAIM_DUE.format(which=_ORDERS, claimed=_CLAIMED))
+_NEXT_POLL = text(_NEXT_DUE.format(which=_POLLS))
+_NEXT_ORDER = text(_NEXT_DUE.format(which=_ORDERS))
 _RENEW = text(
     """
     UPDATE tasks t SET claimed_until = now() + make_interval(secs => :claim)
@@ -219,19 +222,29 @@ _SETTLE = text(
 )
 
 
-async def claim_due(
-    connection: AsyncConnection, *, polls: bool, room: int, full: Collection[int], seconds: float
+async def claim_polls(
+    connection: AsyncConnection, *, room: int, full: Collection[int], seconds: float
 ) -> tuple[list[Claim], float | None]:
-    """Claims up to `room` tasks that are due: to be polled, but not over the channels of `full`, or for any other step.
+    """Claims up to `room` tasks that are due to be polled, but not over the channels of `full`.
 
     A claim holds for `seconds`, unless it is renewed. Beside them, the seconds until the next one that isn't due yet; None
     if there is none.
     """
     await connection.execute(_UNSAFE_IS_ENOUGH)
-    rows = await connection.execute(_CLAIM_DUE, {"polls": polls, "room": room, "full": list(full), "claim": seconds})
-    claims = [Claim(*row) for row in rows]
-    pause = (await connection.execute(_NEXT_DUE, {"polls": polls})).scalar_one()
-    return claims, None if pause is None else max(float(pause), 0.0)
+    rows = await connection.execute(_CLAIM_POLLS, {"room": room, "full": list(full), "claim": seconds})
+    return [Claim(*row) for row in rows], await _pause(connection, _NEXT_POLL)
+
+
+async def claim_orders(connection: AsyncConnection, *, room: int, seconds: float) -> tuple[list[Claim], float | None]:
+    """The same for tasks that are due for any other step."""
+    await connection.execute(_UNSAFE_IS_ENOUGH)
+    rows = await connection.execute(_CLAIM_ORDERS, {"room": room, "claim": seconds})
+    return [Claim(*row) for row in rows], await _pause(connection, _NEXT_ORDER)
+
+
+async def _pause(connection: AsyncConnection, query: TextClause) -> float | None:
+    pause = (await connection.execute(query)).scalar_one()
+    return None if pause is None else max(float(pause), 0.0)
 
 
 async def renew(connection: AsyncConnection, claims: Collection[Claim], seconds: float) -> None:

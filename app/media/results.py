@@ -44,7 +44,7 @@ class Results:
         return await read_duration(read)
 
     async def _keep(self, channel: Channel, output: Output, index: int) -> StoredOutput:
-        if output.url is not None and not output.keep:
+        if output.url is not None and not output.keep and not (channel.secret and channel.secret in output.url):
             if len(output.url) > MAX_URL or not output.url.startswith(("http://", "https://")):
                 raise bad_upstream_response("The upstream's result is no link.")
             return StoredOutput(output.content_type, url=output.url)

@@ -15,7 +15,7 @@ from app.catalog.catalog import Catalog
 from app.core.background import end_task
 from app.db.engine import DATABASE_ERRORS
 from app.logs import get_log
-from app.media.queue import Claim, Progress, claim_due, give_back, record_polls, renew
+from app.media.queue import Claim, Progress, claim_orders, claim_polls, give_back, record_polls, renew
 from app.media.steps import Steps
 
 log = get_log("relaygate.media")
@@ -24,7 +24,7 @@ POLLS = 256
 """Polls under way at a time; of one channel no more than its option `task_calls` says."""
 
 POLLS_PER_CHANNEL = 128
-ORDERS = 64
+ORDERS = 128
 """Submissions under way at a time: an upstream that answers with the result itself takes a minute, and megabytes."""
 
 ENDINGS = 16
@@ -107,23 +107,31 @@ class Runner:
 
     async def _claim(self) -> float:
         """Begins what is due and has a place; returns for how long there is nothing more to do."""
-        pauses = [
-            await self._claim_some(polls=True, room=POLLS - self._polling),
-            await self._claim_some(polls=False, room=ORDERS - self._ordering),
-        ]
-        return min(pauses)
+        return min(await self._claim_polls(), await self._claim_orders())
 
-    async def _claim_some(self, *, polls: bool, room: int) -> float:
+    async def _claim_polls(self) -> float:
+        room = POLLS - self._polling
         if room <= 0:
             return IDLE  # whoever ends makes room, and news
         full = [channel for channel in self._per_channel if self._places(channel) <= 0]
         async with self._engine.begin() as connection:
-            claims, pause = await claim_due(connection, polls=polls, room=room, full=full, seconds=self._lease)
-            begun = [claim for claim in claims if self._begin(claim)]
-            if len(begun) < len(claims):
+            claims, pause = await claim_polls(connection, room=room, full=full, seconds=self._lease)
+            left = [claim for claim in claims if not self._begin_poll(claim)]
+            if left:
                 # More of one channel than it has places: it is left out from now on, until it has some.
-                await give_back(connection, [claim for claim in claims if claim not in begun])
-        return 0.0 if len(claims) == room else IDLE if pause is None else pause
+                await give_back(connection, left)
+        return _rest(len(claims), room, pause)
+
+    async def _claim_orders(self) -> float:
+        room = ORDERS - self._ordering
+        if room <= 0:
+            return IDLE
+        async with self._engine.begin() as connection:
+            claims, pause = await claim_orders(connection, room=room, seconds=self._lease)
+        for claim in claims:
+            self._ordering += 1
+            self._begin(claim, self._order(claim))
+        return _rest(len(claims), room, pause)
 
     def _places(self, channel_id: int) -> int:
         """How many more calls may go to this channel's upstream."""
@@ -131,21 +139,20 @@ class Runner:
         bound = None if channel is None else channel.site.options.get("task_calls")
         return (bound if isinstance(bound, int) else POLLS_PER_CHANNEL) - self._per_channel[channel_id]
 
-    def _begin(self, claim: Claim) -> bool:
-        if claim.step != "poll":
-            self._ordering += 1
-            work = self._order(claim)
-        elif self._places(claim.channel_id or 0) > 0:
-            self._polling += 1
-            self._per_channel[claim.channel_id or 0] += 1
-            work = self._poll(claim)
-        else:
+    def _begin_poll(self, claim: Claim) -> bool:
+        channel_id = claim.channel_id or 0
+        if self._places(channel_id) <= 0:
             return False
+        self._polling += 1
+        self._per_channel[channel_id] += 1
+        self._begin(claim, self._poll(claim))
+        return True
+
+    def _begin(self, claim: Claim, work: Coroutine[Any, Any, None]) -> None:
         self._lateness.observe(max(0.0, claim.lateness))
         task = asyncio.create_task(self._guard(claim, work))
         self._open[task] = claim
         task.add_done_callback(self._ended)
-        return True
 
     async def _poll(self, claim: Claim) -> None:
         try:
@@ -212,3 +219,10 @@ class Runner:
                     await renew(connection, claims, self._lease)
             except DATABASE_ERRORS as error:
                 log.warning("claims_not_renewed", count=len(claims), error=type(error).__name__)
+
+
+def _rest(claimed: int, room: int, pause: float | None) -> float:
+    """For how long nothing more is due: not at all, where there was more than there was room for."""
+    if claimed == room:
+        return 0.0
+    return IDLE if pause is None else pause

@@ -7,7 +7,9 @@ job, by the same idempotency key or by looking it up; where neither can be, an o
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
+from typing import TypeVar
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -17,16 +19,18 @@ from app.catalog.price_rows import load_price
 from app.catalog.snapshot import Channel
 from app.core.media import Attachment, Job, Measured, Scope, Status
 from app.egress.client import Egress, EgressError
-from app.errors import GatewayError, UpstreamError
+from app.errors import GatewayError, UpstreamError, bad_upstream_response
 from app.logs import get_log
 from app.media import queue
 from app.media.caller import AnswerLost, Caller, NotSent
 from app.media.fetch import fetch_input
 from app.media.inputs import MAX_IMAGE, Sort
 from app.media.pace import (
+    BUSY_PAUSE,
     POLL_TIMEOUT,
     RESULT_PATIENCE,
     ROUNDS,
+    SENDING,
     SUBMIT_TIMEOUT,
     pause_after_fault,
     pause_before_poll,
@@ -44,8 +48,12 @@ from app.providers.replies import LOST
 log = get_log("relaygate.media")
 
 MAX_REASON = 500
+MAX_ID = 2_000
+MAX_MEMO = 64_000
 MAX_VIDEO = 64 * 1024 * 1024
 """Bytes of a video that a client named by URL and that an upstream wants as bytes: it is in memory then."""
+
+T = TypeVar("T", bound=Outcome)
 
 TRANSIENT = (UpstreamError, StorageError, EgressError)
 
@@ -71,6 +79,7 @@ class Steps:
         self._egress = egress
         self._view = view
         self._results = Results(storage, caller, egress)
+        self._sending: Counter[int] = Counter()
 
     # -- polling -----------------------------------------------------------------------------------------------------
 
@@ -92,7 +101,7 @@ class Steps:
             uncancelled = True
         try:
             reply = await self._caller.call(channel, media.poll(handle, channel.site), timeout=POLL_TIMEOUT)
-            outcome = media.read_polled(handle, reply)
+            outcome = _checked(media.read_polled(handle, reply))
         except UpstreamError as error:
             if claim.overdue:
                 return OVERDUE
@@ -165,6 +174,9 @@ class Steps:
             await self._next_round(claim, order, obstacle)
             return
         way = untried[0]
+        if self._sending[way.candidate.channel.id] >= SENDING:
+            await self._refuse(claim, order, "submit", "channel_busy", BUSY_PAUSE, tried=order.tried)
+            return
         try:
             job = await self._loaded(order.job, takes_urls=way.media.takes_urls)
         except StorageError as error:
@@ -184,7 +196,11 @@ class Steps:
                 cost_id=way.candidate.cost_id,
             )
         if mine:
-            await self._send(replace(claim, channel_id=way.candidate.channel.id), order, way, job)
+            self._sending[way.candidate.channel.id] += 1
+            try:
+                await self._send(replace(claim, channel_id=way.candidate.channel.id), order, way, job)
+            finally:
+                self._sending -= Counter([way.candidate.channel.id])
 
     async def _send(self, claim: Claim, order: Order, way: Way, job: Job) -> None:
         channel, media = way.candidate.channel, way.media
@@ -196,7 +212,7 @@ class Steps:
             if reply.status in LOST:
                 raise AnswerLost
             try:
-                outcome = media.read_submitted(job, reply)
+                outcome = _checked(media.read_submitted(job, reply))
             except UpstreamError as error:
                 if reply.status < 300:  # it was accepted, whatever the answer means
                     raise AnswerLost from error
@@ -278,6 +294,7 @@ class Steps:
             return
         try:
             found = media.read_found(order.job, key, await self._caller.call(channel, call, timeout=POLL_TIMEOUT))
+            found = None if found is None else _checked(found)
         except UpstreamError as error:
             pause = pause_after_fault(claim.faults, error.retry_after)
             await self._refuse(claim, order, "sending", _clean(error.code, channel), pause, tried=order.tried)
@@ -402,6 +419,18 @@ class Steps:
             return None
         found = self._catalog.snapshot.channels.get(claim.channel_id)
         return found or (await self._catalog.reloaded()).channels.get(claim.channel_id)
+
+
+def _checked(outcome: T) -> T:
+    """What may be stored. Raises UpstreamError for an id or a memo that PostgreSQL couldn't hold, or shouldn't."""
+    match outcome:
+        case Running(id=id, memo=memo):
+            text = orjson.dumps(dict(memo)).decode()
+            if not 0 < len(id) <= MAX_ID or "\0" in id or "\\u0000" in text or len(text) > MAX_MEMO:
+                raise bad_upstream_response("The upstream's name of the task can't be used.")
+        case Done(outputs=()):
+            raise bad_upstream_response("The upstream says that it is done, and has no result.")
+    return outcome
 
 
 def _progress(claim: Claim, running: Running, uncancelled: bool) -> Progress:

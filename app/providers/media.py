@@ -31,13 +31,15 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class Call:
     """One HTTP call of the channel's upstream. `path` follows the channel's base URL; an absolute URL must be of the same
-    origin, else it isn't called. `json` or `form` is the body; none: no body. The channel's credentials are added.
+    origin, else it isn't called. `json`, `form` (multipart) or `urlencoded` is the body; none: no body. The channel's
+    credentials are added.
     """
 
     method: str
     path: str
     json: Any = field(default=None, repr=False)
     form: tuple[Part, ...] | None = field(default=None, repr=False)
+    urlencoded: Mapping[str, str] | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     timeout: float | None = None
     """Seconds; None: the gateway's for calls of this kind. Upstreams that answer with the result itself take longer."""

@@ -99,8 +99,8 @@ def upgrade() -> None:
         },
     )
     op.create_index("ix_tasks_account_id_created_at", "tasks", ["account_id", "created_at", "id"], unique=False)
-    op.create_index("ix_tasks_due", "tasks", ["due_at"], unique=False, postgresql_where=sa.text("step IS NOT NULL"))
+    op.create_index("ix_tasks_polls", "tasks", ["due_at"], unique=False, postgresql_where=sa.text("step = 'poll'"))
+    op.create_index("ix_tasks_orders", "tasks", ["due_at"], unique=False, postgresql_where=sa.text("step <> 'poll'"))
     op.create_index("ix_tasks_id", "tasks", ["id"], unique=False)
     op.create_index("ix_tasks_created_at", "tasks", ["created_at", "id"], unique=False)
     op.execute(HELD_BY_TASKS)
-

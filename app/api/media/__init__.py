@@ -1,0 +1,1 @@
+"""Media over HTTP: the unified API, OpenAI's videos, stored files, and characters."""
