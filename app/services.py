@@ -20,12 +20,16 @@ from app.ledger.writer import LedgerWriter
 from app.logs import get_log
 from app.media.caller import Caller
 from app.media.characters import Characters
+from app.media.chat.serve import ChatVideo
 from app.media.desk import TaskDesk
+from app.media.ending import Endings
 from app.media.follow import Follower
 from app.media.links import Links
+from app.media.polls import Polls
+from app.media.results import Results
 from app.media.runner import Runner
-from app.media.steps import Steps
 from app.media.storage import Storage
+from app.media.submissions import Submissions
 from app.media.view import View
 from app.providers import discover
 from app.relay.attempt import Timeouts, Upstreams, open_session
@@ -75,8 +79,16 @@ class Services:
         )
         self.desk = TaskDesk(self.database.engine, self.catalog, self.storage, self.characters)
         self.follower = Follower(self.desk)
-        steps = Steps(self.database.engine, self.catalog, self.caller, self.storage, self.egress, self.view)
-        self.runner = Runner(self.database.engine, self.catalog, steps, self.registry, settings.lease)
+        results = Results(self.storage, self.caller, self.egress)
+        endings = Endings(self.database.engine, self.storage, results, self.view)
+        self.runner = Runner(
+            self.database.engine,
+            self.catalog,
+            Polls(self.catalog, self.caller, endings),
+            Submissions(self.database.engine, self.catalog, self.caller, self.storage, self.egress, endings),
+            self.registry,
+            settings.lease,
+        )
         self.watch = Watch(hangup_drain=settings.hangup_drain if settings.on_hangup == "drain" else None)
         self.observer = Observer(self.registry, self.watch, self.ledger)
         self._stack = AsyncExitStack()
@@ -127,6 +139,14 @@ class Services:
                 self._upstreams,
                 self.watch,
                 self.observer,
+            )
+            self._relay.detour = ChatVideo(
+                self.catalog,
+                self.desk,
+                self.follower,
+                self.view,
+                self.egress,
+                write_timeout=self.settings.write_timeout,
             )
             self._stack = stack.pop_all()
         return self

@@ -65,7 +65,7 @@ async def resolve(connection: AsyncConnection, task_id: str, action: str, upstre
     """Decides for a task that is stuck: `poll` under the upstream's id that the operator found there, `submit` again, or
     `fail`, which gives the money back. Raises GatewayError: 404, 409 for a task that isn't stuck.
     """
-    changes: dict[str, Any] = {"due_at": text("now()"), "claimed_until": None}
+    changes: dict[str, Any] = {"due_at": text("now()"), "claimed_until": None, "faults": 0}
     match action:
         case "poll":
             changes |= {"step": "poll", "upstream_id": upstream_id}

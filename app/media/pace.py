@@ -22,6 +22,9 @@ SENDING = 64
 
 BUSY_PAUSE = 0.5
 
+FIRST_DOUBT = 1.0
+"""Seconds before an upstream is asked for the first time whether it has a job: it may still be taking it in."""
+
 RESULT_PATIENCE = 3600.0
 """Seconds past its deadline for which a result that was made is tried to be fetched."""
 

@@ -15,8 +15,9 @@ from app.catalog.catalog import Catalog
 from app.core.background import end_task
 from app.db.engine import DATABASE_ERRORS
 from app.logs import get_log
+from app.media.polls import Polls
 from app.media.queue import Claim, Progress, claim_orders, claim_polls, give_back, record_polls, renew
-from app.media.steps import Steps
+from app.media.submissions import Submissions
 
 log = get_log("relaygate.media")
 
@@ -46,13 +47,20 @@ class Runner:
     """`start` it in processes that work on tasks."""
 
     def __init__(
-        self, engine: AsyncEngine, catalog: Catalog, steps: Steps, registry: CollectorRegistry, lease: float
+        self,
+        engine: AsyncEngine,
+        catalog: Catalog,
+        polls: Polls,
+        submissions: Submissions,
+        registry: CollectorRegistry,
+        lease: float,
     ) -> None:
         """`lease`: seconds by which a worker that was killed delays what it had claimed."""
         self._lease = lease
         self._engine = engine
         self._catalog = catalog
-        self._steps = steps
+        self._polls = polls
+        self._submissions = submissions
         self._news = asyncio.Event()
         self._open: dict[asyncio.Task[None], Claim] = {}
         self._unwritten: dict[tuple[int, str], Progress] = {}
@@ -116,9 +124,11 @@ class Runner:
         full = [channel for channel in self._per_channel if self._places(channel) <= 0]
         async with self._engine.begin() as connection:
             claims, pause = await claim_polls(connection, room=room, full=full, seconds=self._lease)
-            left = [claim for claim in claims if not self._begin_poll(claim)]
-            if left:
-                # More of one channel than it has places: it is left out from now on, until it has some.
+        # Not before the claims are committed: what a quick step writes must find them.
+        left = [claim for claim in claims if not self._begin_poll(claim)]
+        if left:
+            # More of one channel than it has places: it is left out from now on, until it has some.
+            async with self._engine.begin() as connection:
                 await give_back(connection, left)
         return _rest(len(claims), room, pause)
 
@@ -156,7 +166,7 @@ class Runner:
 
     async def _poll(self, claim: Claim) -> None:
         try:
-            outcome = await self._steps.poll(claim)
+            outcome = await self._polls.poll(claim)
         finally:
             self._polling -= 1
             self._per_channel -= Counter([claim.channel_id or 0])  # drops what has come to zero
@@ -165,13 +175,13 @@ class Runner:
             self._write(outcome)
         else:
             async with self._endings:
-                progress = await self._steps.conclude(claim, outcome)
+                progress = await self._polls.conclude(claim, outcome)
             if progress is not None:
                 self._write(progress)
 
     async def _order(self, claim: Claim) -> None:
         try:
-            await self._steps.submit(claim)
+            await self._submissions.submit(claim)
         finally:
             self._ordering -= 1
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+from typing import Protocol
 
-from app.accounts.principals import Principals
+from app.accounts.principals import Principal, Principals
 from app.catalog.catalog import Catalog
+from app.catalog.snapshot import Model, Snapshot
 from app.errors import Blame, GatewayError, Kind, UpstreamError
-from app.formats.base import Format
+from app.formats.base import Format, Request
 from app.ledger.waiting import WaitingRoom
 from app.logs import get_log
 from app.relay.admit import admit
@@ -27,6 +29,18 @@ from app.settings import Settings
 log = get_log("relaygate.relay")
 
 
+class Detour(Protocol):
+    """Serves requests for models of other kinds than chat, with money of its own: there is no bill for them."""
+
+    def find(self, snapshot: Snapshot, name: str) -> Model | None:
+        """What a name means that isn't in the catalogue itself."""
+
+    async def serve(
+        self, format: Format, exchange: Exchange, principal: Principal, request: Request, model: Model
+    ) -> None:
+        """Answers. Raises GatewayError; once an answer has begun, only after it has ended that itself."""
+
+
 class Relay:
     """Serves requests of one process. Holds no state of a request: that is in Exchange and Bill."""
 
@@ -43,6 +57,7 @@ class Relay:
     ) -> None:
         self.principals = principals
         self.watch = watch
+        self.detour: Detour | None = None
         self._settings = settings
         self._catalog = catalog
         self._waiting_room = waiting_room
@@ -58,9 +73,10 @@ class Relay:
         failure: GatewayError | None = None
         try:
             bill = await self._admit(format, exchange)
-            if exchange.waited:
-                await self._check_again(exchange)
-            await self._deliver(exchange, bill)
+            if bill is not None:
+                if exchange.waited:
+                    await self._check_again(exchange)
+                await self._deliver(exchange, bill)
         except GatewayError as error:
             failure = error
         except asyncio.CancelledError as error:
@@ -81,7 +97,8 @@ class Relay:
             await send_error(exchange, format, failure)
         self._observer.record(exchange, format.name, bill, failure)
 
-    async def _admit(self, format: Format, exchange: Exchange) -> Bill:
+    async def _admit(self, format: Format, exchange: Exchange) -> Bill | None:
+        """None: the request took the detour, and has been answered."""
         settings = self._settings
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
         principal = await authenticate(exchange.scope, self.principals, settings.trusted_proxies)
@@ -90,9 +107,13 @@ class Relay:
         request = format.read_request(body)
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
         snapshot = self._catalog.snapshot
-        model = snapshot.models.get(request.model)
+        model = self._find(snapshot, request.model)
         if model is None or not model.is_ready:  # made, priced or given a channel just now, perhaps
             snapshot = await self._catalog.reloaded()
+            model = self._find(snapshot, request.model)
+        if model is not None and model.kind != "chat" and self.detour is not None:
+            await self.detour.serve(format, exchange, principal, request, model)
+            return None
         plan = make_plan(snapshot, principal, request, format.name)
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
         admission = await admit(
@@ -105,6 +126,10 @@ class Relay:
             default_cap=settings.default_max_output_tokens,
         )
         return Bill(format, request, plan, admission)
+
+    def _find(self, snapshot: Snapshot, name: str) -> Model | None:
+        model = snapshot.models.get(name)
+        return self.detour.find(snapshot, name) if model is None and self.detour is not None else model
 
     async def _check_again(self, exchange: Exchange) -> None:
         """After a wait in line: the key may have been revoked meanwhile, and the client may have gone."""

@@ -5,23 +5,34 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.catalog.vault import Vault
 from app.core.background import end_task
 from app.db.engine import DATABASE_ERRORS
 from app.egress.client import Egress
 from app.logs import get_log
-from app.webhooks.outbox import CLAIM, Claim, Outcome, claim_due, give_back, make_test, record
+from app.webhooks.callback_secrets import make_callback_secrets
+from app.webhooks.claims import CLAIM, HEAD, Claim, claim_due, give_back
+from app.webhooks.outbox import Outcome, make_test, record
 from app.webhooks.retry import BASE_PAUSE, pause_after
 from app.webhooks.send import send
 
 log = get_log("relaygate.webhooks")
 
-PLACES = 16
-"""Attempts of one process at a time, of as many accounts."""
+PLACES = 24
+"""Attempts of one process at a time; `claims.py` bounds how many of them one account or one host may have. Fewer than the
+look-ups of names that may be under way (`egress/client.py`): dead name servers must leave some."""
+
+PACE = 0.02
+"""Seconds between two looks at the outbox: what ends meanwhile makes room together."""
+
+DEEP_SHARE = 20
+"""A look at all of a backlog is followed by quick ones at its head for so many times as long as it took: a twentieth of one
+connection's time is the most that the database has to do with deliveries for which there is no place."""
 
 POLL = 5.0
 """Seconds after which the outbox is looked at though nobody announced anything: claims of dead workers run out silently."""
@@ -42,6 +53,7 @@ class Deliverer:
         self._egress = egress
         self._base_pause = base_pause
         self._news = asyncio.Event()
+        self._deep_from = 0.0
         self._loop_task: asyncio.Task[None] | None = None
         self._open: dict[asyncio.Task[None], Claim] = {}
 
@@ -86,6 +98,7 @@ class Deliverer:
                 pause = await self._claim()
             except DATABASE_ERRORS as error:
                 log.warning("outbox_unreadable", error=type(error).__name__)
+            await asyncio.sleep(PACE)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._news.wait()
@@ -95,14 +108,30 @@ class Deliverer:
         room = PLACES - len(self._open)
         if room <= 0:
             return POLL
-        busy = {claim.account_id for claim in self._open.values()}
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        is_deep = began >= self._deep_from
         async with self._engine.begin() as connection:
-            claims, pause = await claim_due(connection, room=room, busy=busy)
+            claims, pause = await claim_due(
+                connection, room=room, under_way=self._open.values(), depth=None if is_deep else HEAD
+            )
+            claims = await self._with_secrets(connection, claims)
+        if is_deep:
+            self._deep_from = clock() + DEEP_SHARE * (clock() - began)
         for claim in claims:
             task = asyncio.create_task(self._attempt(claim))
             self._open[task] = claim
             task.add_done_callback(partial(self._ended, claim))
-        return POLL if pause is None else min(pause, POLL)
+        pause = POLL if pause is None else min(pause, POLL)
+        # What a quick look may have missed.
+        return pause if is_deep else min(pause, max(0.0, self._deep_from - clock()))
+
+    async def _with_secrets(self, connection: AsyncConnection, claims: list[Claim]) -> list[Claim]:
+        """An account's first callback makes what signs it."""
+        bare = [claim for claim in claims if claim.url is not None and claim.secret is None and not claim.deleted]
+        made = await make_callback_secrets(connection, self._vault, {claim.account_id for claim in bare})
+        signed = [replace(claim, secret=made[claim.account_id]) for claim in bare]
+        return [claim for claim in claims if claim not in bare] + signed
 
     def _ended(self, claim: Claim, task: asyncio.Task[None]) -> None:
         del self._open[task]

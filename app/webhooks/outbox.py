@@ -1,12 +1,12 @@
-"""The outbox: deliveries as rows, claimed by one worker at a time, and what became of each attempt.
+"""The outbox: deliveries as rows, and what became of each attempt; `claims.py` has who may make one.
 
-Rows are written in the transaction that has something to tell (triggers on the counters do it for quotas). A claim is a
-lease: a worker that dies leaves its row to the next one when the lease has run out. All times are the database's.
+Rows are written in the transaction that has something to tell: triggers on the counters do it for quotas, `add_callback`
+for what an account wants to be called about. All times are the database's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,14 +22,13 @@ from app.db.tables.webhooks import deliveries, delivery_attempts
 from app.errors import GatewayError, Kind
 from app.ledger.reports import read_report
 from app.ledger.wallets import account_wallets
-
-CLAIM = 30.0
-"""Seconds that a claim holds: well above an attempt's time-out, and what a killed worker delays a delivery by."""
+from app.webhooks.claims import CLAIM, Claim
 
 KEEP_DAYS = 90
 """How long a finished delivery can be looked up and sent again."""
 
 QUOTA_TOO_LOW = "user_quota_too_low"
+TASK_FINISHED = "task_finished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,29 +64,6 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """The right to make attempt `number`, the `tries`-th since the delivery was made or asked for again.
-
-    `secret` and `previous_secret` are encrypted; both are None where the account has no webhook. `deleted`: the
-    account is.
-    """
-
-    account_id: int
-    id: int
-    event_id: UUID
-    number: int
-    tries: int
-    started_at: datetime
-    url: str | None
-    body: str
-    test: bool
-    webhook_url: str | None
-    secret: bytes | None
-    previous_secret: bytes | None
-    deleted: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """How an attempt went. `hopeless`: no later one can do better."""
 
@@ -103,38 +79,6 @@ class Outcome:
         return self.status is not None and 200 <= self.status < 300
 
 
-# The oldest due row of each account with none under way, so that one slow receiver keeps one place busy. The inner
-# conditions are asked again with the lock: another worker may have been there since the statement began.
-_CLAIM_DUE = text(
-    """
-    WITH under_way AS MATERIALIZED (
-        SELECT account_id FROM deliveries WHERE state = 'pending' AND claimed_until > now()
-    ), oldest AS (
-        SELECT DISTINCT ON (d.account_id) d.account_id, d.id FROM deliveries d
-        WHERE d.state = 'pending' AND d.next_at <= now() AND (d.claimed_until IS NULL OR d.claimed_until <= now())
-            AND d.account_id <> ALL (CAST(:busy AS bigint[]))
-            AND NOT EXISTS (SELECT 1 FROM under_way u WHERE u.account_id = d.account_id)
-        ORDER BY d.account_id, d.next_at, d.id
-    ), due AS (
-        SELECT d.account_id, d.id FROM deliveries d JOIN oldest USING (account_id, id)
-        WHERE d.state = 'pending' AND d.next_at <= now() AND (d.claimed_until IS NULL OR d.claimed_until <= now())
-        ORDER BY d.next_at, d.id LIMIT :room FOR UPDATE OF d SKIP LOCKED
-    )
-    UPDATE deliveries d SET claimed_until = now() + make_interval(secs => :claim), attempts = d.attempts + 1
-    FROM due LEFT JOIN webhooks w ON w.account_id = due.account_id LEFT JOIN accounts o ON o.id = due.account_id
-    WHERE d.account_id = due.account_id AND d.id = due.id
-    RETURNING d.account_id, d.id, d.event_id, d.attempts AS number, now() AS started_at, d.url, d.body, d.test,
-        w.url AS webhook_url, w.secret,
-        CASE WHEN w.previous_until > now() THEN w.previous_secret END AS previous_secret,
-        1 + (SELECT count(*) FROM delivery_attempts a WHERE a.account_id = d.account_id AND a.delivery_id = d.id
-            AND a.started_at >= d.give_up_at - interval '24 hours') AS tries,
-        o.deleted_at IS NOT NULL AS deleted
-    """
-)
-_NEXT_DUE = text(
-    "SELECT extract(epoch FROM min(next_at) - clock_timestamp()) FROM deliveries "
-    "WHERE state = 'pending' AND next_at > now()"
-)
 _MAKE_TEST = text(
     """
     WITH made AS (
@@ -144,7 +88,7 @@ _MAKE_TEST = text(
     SELECT d.account_id, d.id, d.event_id, d.attempts AS number, now() AS started_at, d.url, d.body, d.test,
         w.url AS webhook_url, w.secret,
         CASE WHEN w.previous_until > now() THEN w.previous_secret END AS previous_secret, 1 AS tries,
-        false AS deleted
+        false AS deleted, NULL AS host
     FROM made d JOIN webhooks w USING (account_id)
     """
 )
@@ -178,30 +122,19 @@ _PRUNE = text(
     DELETE FROM delivery_attempts a USING old WHERE a.account_id = old.account_id AND a.delivery_id = old.id
     """
 )
-# As above: a claim that has run out meanwhile may be another worker's by now.
-_GIVE_BACK = text(
+
+
+async def add_callback(
+    connection: AsyncConnection, account_id: int, url: str, body: str, topic: str = TASK_FINISHED
+) -> None:
+    """Has `body`, JSON, posted to `url` once the caller's transaction is committed, whether or not the account has a
+    webhook. Where the URL leads is checked with each attempt; a trigger wakes the workers.
     """
-    UPDATE deliveries d SET claimed_until = NULL
-    FROM unnest(CAST(:ids AS bigint[]), CAST(:numbers AS integer[])) AS claim (id, number)
-    WHERE d.id = claim.id AND d.attempts = claim.number AND d.state = 'pending'
-    """
-)
+    values = {"account_id": account_id, "url": url, "body": body, "topic": topic}
+    await connection.execute(insert(deliveries).values(values))
 
 
 # -- the worker's side -----------------------------------------------------------------------------------------------
-
-
-async def claim_due(
-    connection: AsyncConnection, *, room: int, busy: Collection[int]
-) -> tuple[list[Claim], float | None]:
-    """Claims up to `room` deliveries that are due, one an account and none of the `busy` accounts.
-
-    Beside them, the seconds until the next one that isn't due yet; None if there is none.
-    """
-    rows = await connection.execute(_CLAIM_DUE, {"room": room, "busy": list(busy), "claim": CLAIM})
-    claims = [Claim(**row) for row in rows.mappings()]
-    pause = (await connection.execute(_NEXT_DUE)).scalar_one()
-    return claims, None if pause is None else max(float(pause), 0.0)
 
 
 async def record(connection: AsyncConnection, claim: Claim, outcome: Outcome, pause: float) -> str | None:
@@ -221,12 +154,6 @@ async def record(connection: AsyncConnection, claim: Claim, outcome: Outcome, pa
         more = {"number": claim.number, "pause": pause, "hopeless": outcome.hopeless}
         result = await connection.execute(_NOT_DELIVERED, values | more)
     return result.scalar_one_or_none()
-
-
-async def give_back(connection: AsyncConnection, claims: Collection[Claim]) -> None:
-    """Ends claims whose attempts were broken off: another worker may have them at once."""
-    values = {"ids": [claim.id for claim in claims], "numbers": [claim.number for claim in claims]}
-    await connection.execute(_GIVE_BACK, values)
 
 
 async def prune(connection: AsyncConnection) -> None:

@@ -14,7 +14,8 @@ import orjson
 from app.catalog.vault import Vault
 from app.egress.client import Egress, EgressError, read_start
 from app.errors import GatewayError
-from app.webhooks.outbox import Claim, Outcome
+from app.webhooks.claims import Claim
+from app.webhooks.outbox import Outcome
 from app.webhooks.retry import HEEDED, read_retry_after
 from app.webhooks.sign import PREFIX, sign
 
@@ -39,14 +40,16 @@ async def send(egress: Egress, vault: Vault, claim: Claim) -> Outcome:
     try:
         secrets = [] if claim.secret is None else [vault.decrypt(claim.secret)]
     except GatewayError:
-        return Outcome(0, error="The webhook's secret can't be decrypted: RELAYGATE_SECRET_KEY has changed.")
+        what = "webhook's" if claim.url is None else "callback"
+        return Outcome(0, error=f"The {what} secret can't be decrypted: RELAYGATE_SECRET_KEY has changed.")
     if claim.previous_secret is not None:
         # The current one is enough to deliver with.
         with suppress(GatewayError):
             secrets.append(vault.decrypt(claim.previous_secret))
     body = claim.body.encode()
     headers = {"Content-Type": "application/json", **sign(secrets, claim.event_id, int(time.time()), body)}
-    # The bearer is for the account's own webhook: a receiver named elsewhere must not learn it.
+    # The bearer is for the account's own webhook. A callback goes wherever the holder of a key wrote: whoever is there must
+    # not learn what would let them sign in the gateway's name.
     if claim.url is None:
         headers["Authorization"] = f"Bearer {secrets[0]}"
     if claim.test:

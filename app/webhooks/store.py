@@ -79,7 +79,9 @@ async def set_webhook(connection: AsyncConnection, vault: Vault, account_id: int
     if changes.thresholds is not None:
         values["thresholds"] = sorted(set(changes.thresholds), reverse=True)
     if changes.secret is not None:
-        values |= _new_secret(vault, None if before is None else before.secret, changes.secret, changes.overlap_hours)
+        values |= replace_secret(
+            vault, None if before is None else before.secret, changes.secret, changes.overlap_hours
+        )
     if before is None:
         for column, field in (("url", "webhook_url"), ("secret", "webhook_secret"), ("thresholds", "threshold")):
             if column not in values:
@@ -106,8 +108,11 @@ async def _arm(connection: AsyncConnection, account_id: int) -> None:
     )
 
 
-def _new_secret(vault: Vault, old: bytes | None, secret: str, overlap_hours: int) -> dict[str, Any]:
-    """The columns that change; none where it is the secret already, or repeating a call would end the overlap."""
+def replace_secret(vault: Vault, old: bytes | None, secret: str, overlap_hours: int = OVERLAP_HOURS) -> dict[str, Any]:
+    """The columns that change; none where it is the secret already, or repeating a call would end the overlap.
+
+    `old` is encrypted; None: there was none.
+    """
     current = None if old is None else _read(vault, old)
     if current == secret:
         return {}

@@ -46,7 +46,7 @@ async def test_a_video_is_made(fal: Driver, model: str, quirk: str) -> None:
         Status.IN_PROGRESS,
     ]
     assert isinstance(completed, Running)
-    assert (completed.memo["completed"], completed.poll_after) == (True, 0)
+    assert (completed.memo["state"], completed.poll_after) == ("completed", 0)
     assert isinstance(made, Done)
     assert (made.measured.videos, made.measured.milliseconds) == (1, 2000)
     assert made.outputs[0].keep
@@ -93,13 +93,21 @@ async def test_a_failure_says_why(fal: Driver, options: str, verdict: Failed) ->
 
 @pytest.mark.parametrize("options", ["polls=2", "never=1"])
 async def test_a_request_is_cancelled(fal: Driver, options: str) -> None:
-    """Whether it was removed from the queue or stopped at work."""
+    """Whether it was removed from the queue or, since the last look, stopped at work."""
     running = await fal.submit(video(), f"demo-video?{options}")
     assert isinstance(running, Running)
     answer = await fal.cancel(running, video(), "demo-video")
     assert answer is not None
     assert answer.status == 202
     assert isinstance(await fal.poll(running, video(), "demo-video"), Failed)
+
+
+async def test_a_request_at_work_is_left_alone(fal: Driver) -> None:
+    running = await fal.submit(video(), "demo-video?never=1")
+    assert isinstance(running, Running)
+    working = await fal.poll(running, video(), "demo-video")
+    assert isinstance(working, Running)
+    assert await fal.cancel(working, video(), "demo-video") is None
 
 
 async def test_a_complete_request_is_not_cancelled(fal: Driver) -> None:
@@ -116,15 +124,15 @@ async def test_a_complete_request_is_not_cancelled(fal: Driver) -> None:
 
 async def test_poll_faults_are_no_verdict(fal: Driver) -> None:
     """Of the status, and of the result once the status said that it is there."""
-    for completed in (False, True):
+    for state in ("queued", "completed"):
         first = await fal.submit(video(), "demo-video?seconds=0&poll_faults=2")
         assert isinstance(first, Running)
-        running = Running(first.status, first.id, memo={**first.memo, "completed": completed})
+        running = Running(first.status, first.id, memo={**first.memo, "state": state})
         for _ in range(2):
             with pytest.raises(UpstreamError):
                 await fal.poll(running, video(), "demo-video")
         outcome = await fal.poll(running, video(), "demo-video")
-        assert isinstance(outcome, Done if completed else Running)
+        assert isinstance(outcome, Done if state == "completed" else Running)
 
 
 async def test_the_result_is_not_there_before_it_is_complete(demo: DemoProcess, client: httpx.AsyncClient) -> None:

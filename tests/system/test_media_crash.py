@@ -161,7 +161,7 @@ async def test_kill_9_in_every_write(
 ) -> None:
     api = start_gateway(RELAYGATE_ROLE="api", **SETTINGS)
     scene = Scene(api, demo, receiver, point.script)
-    worker = start_gateway(api.database_url, RELAYGATE_ROLE="worker", **SETTINGS)
+    worker = start_gateway(api.database_url, **SETTINGS)
     async with stalled(api.database_url, point) as connection:
         task_id = scene.submit()
         deadline = time.monotonic() + 30
@@ -169,7 +169,7 @@ async def test_kill_9_in_every_write(
             assert time.monotonic() < deadline, "the write never came"
             await asyncio.sleep(0.05)
         worker.kill()
-    start_gateway(api.database_url, RELAYGATE_ROLE="worker", **SETTINGS)
+    start_gateway(api.database_url, **SETTINGS)
     await scene.finish(task_id)
     scene.close()
 
@@ -187,7 +187,7 @@ async def test_kill_9_while_the_upstream_is_at_it(
 ) -> None:
     api = start_gateway(RELAYGATE_ROLE="api", **SETTINGS)
     scene = Scene(api, demo, receiver, script)
-    worker = start_gateway(api.database_url, RELAYGATE_ROLE="worker", **SETTINGS)
+    worker = start_gateway(api.database_url, **SETTINGS)
     task_id = scene.submit()
     match moment:
         case "submitting":
@@ -197,6 +197,6 @@ async def test_kill_9_while_the_upstream_is_at_it(
         case _:
             await until(lambda: (jobs := scene.jobs(task_id)) and jobs[0]["downloads"])
     worker.kill()
-    start_gateway(api.database_url, RELAYGATE_ROLE="worker", **SETTINGS)
+    start_gateway(api.database_url, **SETTINGS)
     await scene.finish(task_id)
     scene.close()

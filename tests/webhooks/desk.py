@@ -8,7 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncpg
+import httpx2
 
+from app.db.engine import Database
+from app.webhooks.outbox import add_callback
 from tests.gateway import Customer, Operator
 from tests.webhooks.receiver import PATIENCE
 
@@ -52,6 +55,31 @@ class Desk:
         wait(lambda: len(self.deliveries(customer)[0]["tried"]) >= count)
         (delivery,) = self.deliveries(customer)
         return delivery
+
+    def call_back(self, customer: Customer, *urls: str, body: str = '{"task_id": "t"}') -> None:
+        """Has the outbox call these URLs, as a task does that has ended: in one transaction."""
+
+        async def run() -> None:
+            database = Database(self.operator.gateway.database_url)
+            try:
+                async with database.engine.begin() as connection:
+                    for url in urls:
+                        await add_callback(connection, customer.account_id, url, body)
+            finally:
+                await database.close()
+
+        asyncio.run(run())
+
+    def callback_secret(self, customer: Customer, *, rotate: bool = False) -> dict[str, Any]:
+        """The account's callback secret as its holder sees it."""
+        url = f"{self.operator.gateway.url}/v1/account/callback-secret"
+        if rotate:
+            answer = httpx2.post(f"{url}/rotate", headers=customer.headers)
+        else:
+            answer = httpx2.get(url, headers=customer.headers)
+        assert answer.status_code == 200, answer.text
+        shown: dict[str, Any] = answer.json()
+        return shown
 
     def execute(self, query: str, *values: Any) -> None:
         """Moves the clock of deliveries, as waiting would."""

@@ -91,6 +91,11 @@ class Receiver:
         self.released.wait(60)
         handler.close_connection = True
 
+    def hold(self, handler: BaseHTTPRequestHandler) -> None:
+        """A 200, but only once it is released."""
+        self.released.wait(60)
+        reply(200)(handler)
+
     def close(self) -> None:
         self.released.set()
         self._server.shutdown()

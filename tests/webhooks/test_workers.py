@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from app.db.engine import Database
-from app.webhooks.outbox import Claim, claim_due, give_back
+from app.webhooks.claims import Claim, claim_due, give_back
 from tests.demo.process import DemoProcess
 from tests.gateway import SECRET_KEY, Gateway, Operator
 from tests.webhooks.desk import ALLOWED, Desk, wait
@@ -40,12 +40,14 @@ def test_two_workers_deliver_each_message_once(
     for customer in customers:
         desk.grant(customer, "-0.3")
         desk.grant(customer, "-0.3")
-    calls = [receiver.next() for _ in range(40)]
-    assert len({call.id for call in calls}) == 40
+    desk.call_back(customers[0], *[receiver.url("/callback")] * 40)
+    calls = [receiver.next() for _ in range(80)]
+    assert len({call.id for call in calls}) == 80
+    assert sum(call.path == "/callback" for call in calls) == 40
     found = desk.operator.call("GET", "/deliveries", params={"limit": 200})["data"]
     assert {row["webhook_id"] for row in found} == {call.id for call in calls}
     delivered = {"state": "delivered", "limit": 200}
-    wait(lambda: len(desk.operator.call("GET", "/deliveries", params=delivered)["data"]) == 40)
+    wait(lambda: len(desk.operator.call("GET", "/deliveries", params=delivered)["data"]) == 80)
     rows = [desk.operator.call("GET", f"/deliveries/{row['id']}") for row in found]
     assert {(row["state"], row["attempts"], len(row["tried"])) for row in rows} == {("delivered", 1, 1)}
     assert receiver.calls.empty()
@@ -56,22 +58,27 @@ def test_what_a_killed_worker_had_under_way_is_delivered_again_under_its_id(
 ) -> None:
     gateway = start_gateway(**ALLOWED)
     desk = open_desk(gateway)
-    receiver.answers.put(receiver.hang)
-    customer = desk.customer(receiver.url(), "0.75")
-    desk.grant(customer, "-0.5")
-    first = receiver.next()
+    customers = {"/hook": desk.customer(receiver.url("/hook"), "0.75"), "/callback": desk.operator.customer()}
+    for _ in customers:
+        receiver.answers.put(receiver.hang)
+    desk.grant(customers["/hook"], "-0.5")
+    desk.call_back(customers["/callback"], receiver.url("/callback"))
+    calls = (receiver.next() for _ in customers)
+    first = {call.path: (call.id, call.body) for call in calls}
     gateway.kill()
     gateway.start()
     desk = open_desk(gateway)
-    (delivery,) = desk.deliveries(customer)
-    assert (delivery["state"], delivery["attempts"], delivery["tried"]) == ("pending", 1, [])
+    for customer in customers.values():
+        (delivery,) = desk.deliveries(customer)
+        assert (delivery["state"], delivery["attempts"], delivery["tried"]) == ("pending", 1, [])
     assert receiver.calls.empty()
-    # The dead worker's claim runs out.
+    # The dead worker's claims run out.
     desk.execute("UPDATE deliveries SET claimed_until = now()")
-    second = receiver.next()
-    assert (second.id, second.body) == (first.id, first.body)
-    delivery = desk.tried(customer, 1)
-    assert (delivery["state"], [attempt["number"] for attempt in delivery["tried"]]) == ("delivered", [2])
+    calls = (receiver.next() for _ in customers)
+    assert {call.path: (call.id, call.body) for call in calls} == first
+    for customer in customers.values():
+        delivery = desk.tried(customer, 1)
+        assert (delivery["state"], [attempt["number"] for attempt in delivery["tried"]]) == ("delivered", [2])
 
 
 def test_what_a_stopping_worker_had_under_way_is_given_back(
@@ -142,7 +149,7 @@ async def test_a_claim_that_ran_out_is_not_given_back_for_its_successor(
 
     async def claim() -> list[Claim]:
         async with database.engine.begin() as connection:
-            return (await claim_due(connection, room=1, busy=[]))[0]
+            return (await claim_due(connection, room=1, under_way=[]))[0]
 
     try:
         (first,) = await claim()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from app.api.holder import account, billing, models, usage
+from app.api.holder import account, billing, callbacks, models, usage
 
 router = APIRouter()
-for page in (account, usage, models, billing):
+for page in (account, usage, models, billing, callbacks):
     router.include_router(page.router)

@@ -18,8 +18,17 @@ from app.api.context import ServicesDep
 from app.api.holder.shapes import HolderQuery
 from app.api.media.bodies import in_thread_if_large, read_object, read_whole
 from app.api.media.requests import find_task, idempotency_key_of, request_id_of
-from app.api.media.shapes import GENERATION_SCHEMA, KEYED, CreatedTask, TaskBody, TaskList, documented, refusals
-from app.core.media import Scope, Status
+from app.api.media.shapes import (
+    GENERATION_SCHEMA,
+    KEYED,
+    CreatedTask,
+    MediaTask,
+    TaskList,
+    TaskStatus,
+    documented,
+    refusals,
+)
+from app.core.media import Scope
 from app.errors import GatewayError, Kind, invalid_request
 from app.media.follow import Following
 from app.media.rules.generation import Submission, read_generation
@@ -36,7 +45,7 @@ router = APIRouter(tags=["media"])
 class TasksQuery(HolderQuery, PageQuery):
     """Which tasks, and which page of them."""
 
-    status: Status | None = Field(None, description="Only tasks of this status")
+    status: TaskStatus | None = Field(None, description="Only tasks of this status")
 
 
 @router.post(
@@ -97,7 +106,7 @@ async def list_tasks(
         principal,
         scope=kind,
         source=None,
-        status=None if query.status is None else query.status.value,
+        status=query.status,
         before=before,
         limit=query.limit + 1,
     )
@@ -108,7 +117,7 @@ async def list_tasks(
 @router.get(
     "/v2/{scope}/generations/{task_id}",
     summary="Query a task",
-    response_model=TaskBody,
+    response_model=MediaTask,
     responses=refusals(404),
     openapi_extra=KEYED,
 )
@@ -121,7 +130,7 @@ async def query_task(principal: PrincipalDep, scope: str, task_id: str, services
 @router.delete(
     "/v2/{scope}/generations/{task_id}",
     summary="Cancel a task",
-    response_model=TaskBody,
+    response_model=MediaTask,
     responses=refusals(404, 409),
     openapi_extra=KEYED,
 )

@@ -7,7 +7,9 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from app.api.admin.shapes import ErrorBody, Shape
-from app.core.media import Status
+
+TaskStatus = Literal["NOT_START", "SUBMITTED", "QUEUED", "IN_PROGRESS", "SUCCESS", "FAILURE"]
+"""`app.core.media.Status`, written out: in OpenAPI its name belongs to the status of entries."""
 
 TASK_EXAMPLE: dict[str, Any] = {
     "task_id": "veo3:1756693796-YQVHH4A3LgKt",
@@ -39,13 +41,13 @@ class TaskOutput(Shape):
     outputs: list[str] = Field(description="All results")
 
 
-class TaskBody(Shape):
+class MediaTask(Shape):
     """How far a task has come. Times are Unix seconds, 0 until known."""
 
     task_id: str
     platform: str
     action: str
-    status: Status = Field(description="Moves forward only; SUCCESS and FAILURE are final")
+    status: TaskStatus = Field(description="Moves forward only; SUCCESS and FAILURE are final")
     fail_reason: str = Field(description="Why it failed, in words; empty otherwise")
     submit_time: int
     start_time: int
@@ -60,7 +62,7 @@ class TaskBody(Shape):
 class TaskList(Shape):
     """One page of tasks, the newest first."""
 
-    data: list[TaskBody]
+    data: list[MediaTask]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one")
 
 

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
@@ -16,7 +17,7 @@ from app.api.caller import PrincipalDep
 from app.api.context import ServicesDep
 from app.api.holder.shapes import HolderQuery
 from app.api.media.bodies import Form, in_thread_if_large, is_form, read_form, read_object, read_whole
-from app.api.media.files import stream_file
+from app.api.media.files import get_file
 from app.api.media.generations import write_json
 from app.api.media.requests import find_task, idempotency_key_of, request_id_of
 from app.api.media.shapes import VIDEO_SCHEMA, DeletedVideo, VideoBody, VideoList, documented, refusals
@@ -117,8 +118,12 @@ async def refuse_operation(_principal: PrincipalDep, request: Request) -> Respon
     """OpenAI has these; the gateway doesn't, and says what there is instead."""
     operation = request.scope["path"].rpartition("/")[2]
     if operation == "characters":
-        raise invalid_request("Characters are made by POST /sora/v1/characters, of a video's URL or of a finished task.")
-    raise invalid_request(f"The gateway has no video {operation}; POST /v1/videos/{{id}}/remix makes a new take on a video.")
+        raise invalid_request(
+            "Characters are made by POST /sora/v1/characters, of a video's URL or of a finished task."
+        )
+    raise invalid_request(
+        f"The gateway has no video {operation}; POST /v1/videos/{{id}}/remix makes a new take on a video."
+    )
 
 
 @videos.get("/{video_id}", summary="Retrieve a video", response_model=VideoBody, responses=refusals(404))
@@ -165,7 +170,9 @@ async def download_video(
         raise GatewayError(Kind.NOT_FOUND, "file_not_found", f"There is no file: the video {task.id} has failed.")
     output = task.outputs[0]
     if output.key is not None:
-        return await stream_file(services.storage, output.key, request)
+        # As its link would be answered, ranges and all: the key has let the caller in, so the link is made here.
+        link = dict(parse_qsl(urlsplit(services.links.sign(output.key, task.finished_at or task.created_at)).query))
+        return await get_file(output.key, request, services, link["expires"], link["signature"])
     assert output.url is not None
     return RedirectResponse(output.url, status_code=302)
 

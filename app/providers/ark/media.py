@@ -62,8 +62,8 @@ FRAMES_PER_SECOND = 24
 MAX_REFERENCE_VIDEO_SECONDS = 15
 """Of all reference videos together (Seedance 2.0)."""
 
-_LARGEST_PIXELS: Mapping[str, int] = MappingProxyType({"480p": 500_000, "720p": 940_000, "1080p": 2_100_000})
-"""Of a frame, whatever its ratio: 992x432 … 864x496, 1470x630 … 1280x720, 2206x946 … 1920x1088 (@ai-sdk/bytedance)."""
+_LARGEST_PIXELS: Mapping[str, int] = MappingProxyType({"480p": 430_000, "720p": 965_000, "1080p": 2_100_000})
+"""Of a frame, whatever its ratio: the largest are 992x432, 1504x640 and 1920x1088 (@ai-sdk/bytedance)."""
 
 _PIXELS_PER_TOKEN = 1024
 

@@ -49,10 +49,10 @@ def read_shape(job: Job, ratios: Collection[str], resolutions: Collection[str] |
         raise invalid_request(f"resolution: this upstream takes {', '.join(resolutions)}.", "resolution")
     if resolution is not None and wished not in (None, resolution):
         raise invalid_request("size: says something else than resolution; give one of them.", "size")
-    if (job.hd or job.extra.get("enable_upsample") is True) and (wished or resolution or "1080p") != "1080p":
-        field = "hd" if job.hd else "enable_upsample"
-        raise invalid_request(f"{field}: means 1080p, and the size that was asked for is another.", field)
-    if wished is None and resolution is None and (job.hd or job.extra.get("enable_upsample") is True):
+    upscaled = "hd" if job.hd else "enable_upsample" if job.extra.get("enable_upsample") is True else None
+    if upscaled is not None and (wished or resolution or "1080p") != "1080p":
+        raise invalid_request(f"{upscaled}: means 1080p, and another size was asked for.", upscaled)
+    if upscaled is not None:
         resolution = "1080p"
     return Shape(job.aspect_ratio or ratio, wished or resolution)
 

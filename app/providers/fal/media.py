@@ -33,8 +33,8 @@ _LINKS = ("status_url", "response_url", "cancel_url")
 class FalMedia:
     """See `app.providers.media.Media`.
 
-    The memo holds the links that the submission gave, how many results were asked for, and `completed` once the status
-    said so: from then on `poll` fetches the result.
+    The memo holds the links that the submission gave, how many results were asked for, and `state`: `queued` as long as it
+    can be cancelled, and `completed` once the status said so: from then on `poll` fetches the result.
     """
 
     platform: str = "fal"
@@ -62,15 +62,17 @@ class FalMedia:
                 raise
             return results.read_failure(reply)
         links = {name: said[name] for name in _LINKS if isinstance(said.get(name), str) and is_link(said[name])}
-        return Running(Status.QUEUED, read_id(said.get("request_id")), memo={**links, "count": job.count})
+        return Running(
+            Status.QUEUED, read_id(said.get("request_id")), memo={**links, "count": job.count, "state": "queued"}
+        )
 
     def poll(self, handle: Handle, site: Site) -> Call:
-        if handle.memo.get("completed") is True:
+        if handle.memo.get("state") == "completed":
             return Call("GET", _link(handle, site, "response_url", ""))
         return Call("GET", _link(handle, site, "status_url", "/status"))
 
     def read_polled(self, handle: Handle, reply: Reply) -> Outcome:
-        if handle.memo.get("completed") is True:
+        if handle.memo.get("state") == "completed":
             return results.read_result(handle, reply)
         if reply.status == 404:
             # A request that was removed from the queue, or whose result has run out: it is durable as long as it waits.
@@ -78,21 +80,21 @@ class FalMedia:
         said = read_json(reply)
         match said.get("status"):
             case "IN_QUEUE":
-                return Running(Status.QUEUED, handle.id, memo=handle.memo)
+                return Running(Status.QUEUED, handle.id, memo={**handle.memo, "state": "queued"})
             case "IN_PROGRESS":
-                return Running(Status.IN_PROGRESS, handle.id, memo=handle.memo)
+                return Running(Status.IN_PROGRESS, handle.id, memo={**handle.memo, "state": "running"})
             case "COMPLETED" if said.get("error"):
                 return Failed(*_read_error(said))
             case "COMPLETED":
-                return Running(Status.IN_PROGRESS, handle.id, memo={**handle.memo, "completed": True}, poll_after=0)
+                return Running(Status.IN_PROGRESS, handle.id, memo={**handle.memo, "state": "completed"}, poll_after=0)
             case _:
                 raise bad_upstream_response("The upstream's answer has no status that is known.")
 
     def cancel(self, handle: Handle, site: Site) -> Call | None:
-        """A request that waits is removed; one in progress is told to stop, and the model decides how. None for one that
-        is complete.
+        """A request that waits is removed. One in progress would only be told to stop: how, the model decides, and what it
+        did until then may be billed.
         """
-        if handle.memo.get("completed") is True:
+        if handle.memo.get("state") != "queued":
             return None
         return Call("PUT", _link(handle, site, "cancel_url", "/cancel"))
 

@@ -41,6 +41,7 @@ GATEWAYS_OWN = frozenset({"notify_hook", "private", "enhance_prompt", "enable_up
 _REFUSED = MappingProxyType(
     {
         "image": "give `images`",
+        "image_url": "give `images`",
         "video": "give `videos`",
         "reference_images": "give `images`",
         "output": "results come by `data.output`",

@@ -101,7 +101,7 @@ SENT = (
         Usage(
             videos=1,
             milliseconds=10_000,
-            output_tokens=117_188,
+            output_tokens=100_782,
             service_tier="flex",
             traits={"input": "text", "duration": "10", "resolution": "480p", "aspect_ratio": "21:9", "audio": "true"},
         ),
@@ -136,11 +136,11 @@ SENT = (
         "a video, and a picture beside it",
         job(seconds=4.0, resolution="720p", videos=(VIDEO_LINK,), images=(PNG,)),
         call(picture(PNG_URI, "reference_image"), VIDEO, resolution="720p", duration=4),
-        # Reference videos count too: 4 + 15 s at 940,000 pixels.
+        # Reference videos count too: 4 + 15 s at 965,000 pixels.
         Usage(
             videos=1,
             milliseconds=4000,
-            output_tokens=418_594,
+            output_tokens=429_727,
             traits={"input": "video", "duration": "4", "resolution": "720p"},
         ),
     ),

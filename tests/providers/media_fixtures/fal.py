@@ -31,14 +31,15 @@ PROVIDERS = ("fal",)
 ID = "80e732af-660e-45cd-bd63-580e4f2a94cc"
 BASE = f"https://queue.fal.run/upstream-model/requests/{ID}"
 LINKS = {"status_url": f"{BASE}/status", "response_url": BASE, "cancel_url": f"{BASE}/cancel"}
-MEMO = {**LINKS, "count": 1}
+MEMO = {**LINKS, "count": 1, "state": "queued"}
+WORKING = {**MEMO, "state": "running"}
 ELSEWHERE = {name: url.replace("queue.fal.run", "evil.example") for name, url in LINKS.items()}
 ACCEPTED = {"status": "IN_QUEUE", "request_id": ID, **LINKS, "queue_position": 3}
 
 TASK = handle(ID, MEMO)
-COMPLETED = handle(ID, {**MEMO, "completed": True})
-PICTURES = handle(ID, {**MEMO, "count": 2, "completed": True}, Scope.IMAGES)
-SOUND = handle(ID, {**MEMO, "completed": True}, Scope.AUDIO)
+COMPLETED = handle(ID, {**MEMO, "state": "completed"})
+PICTURES = handle(ID, {**MEMO, "count": 2, "state": "completed"}, Scope.IMAGES)
+SOUND = handle(ID, {**MEMO, "state": "completed"}, Scope.AUDIO)
 FETCHABLE = Running(Status.IN_PROGRESS, ID, memo=COMPLETED.memo, poll_after=0)
 
 URL = "https://v3b.fal.media/files/b/0a90/uJG2pMMJ"
@@ -139,7 +140,7 @@ SUBMITTED = (
         "accepted, links missing",
         job(count=1),
         reply({"request_id": ID}),
-        Running(Status.QUEUED, ID, memo={"count": 1}),
+        Running(Status.QUEUED, ID, memo={"count": 1, "state": "queued"}),
     ),
     Submitted("no id", job(), reply(LINKS), Fault("upstream_bad_response")),
     Submitted("invalid", job(), reply(INVALID, 422), Failed("duration: Must be 5 or 10.", "value_error")),
@@ -163,7 +164,10 @@ STATUS = (
         "waits", TASK, reply({"status": "IN_QUEUE", "queue_position": 0}, 202), Running(Status.QUEUED, ID, memo=MEMO)
     ),
     Polled(
-        "works", TASK, reply({"status": "IN_PROGRESS", "logs": None}, 202), Running(Status.IN_PROGRESS, ID, memo=MEMO)
+        "works",
+        TASK,
+        reply({"status": "IN_PROGRESS", "logs": None}, 202),
+        Running(Status.IN_PROGRESS, ID, memo=WORKING),
     ),
     Polled("complete", TASK, reply({"status": "COMPLETED", "metrics": {"inference_time": 3.2}}), FETCHABLE),
     Polled(
@@ -269,7 +273,8 @@ CASES = (
     Polls("without links, by the path", handle(ID), Call("GET", f"/upstream-model/requests/{ID}/status")),
     Polls("a link that leads elsewhere", handle(ID, ELSEWHERE), Call("GET", f"/upstream-model/requests/{ID}/status")),
     Cancels("by its link", TASK, Call("PUT", LINKS["cancel_url"])),
-    Cancels("without links", handle(ID), Call("PUT", f"/upstream-model/requests/{ID}/cancel")),
+    Cancels("without links", handle(ID, {"state": "queued"}), Call("PUT", f"/upstream-model/requests/{ID}/cancel")),
+    Cancels("not once it runs", handle(ID, WORKING), None),
     Cancels("not once it is complete", COMPLETED, None),
     Finds("can't be told", job(), None),
     Found("can't be told", job(), reply({}), Fault("upstream_bad_response")),

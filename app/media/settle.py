@@ -1,0 +1,123 @@
+"""The end of a task, in one transaction: its status, its money, and the row of its callback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from uuid import UUID
+
+import orjson
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.catalog.prices import Price
+from app.core.media import Status
+from app.core.usage import Usage
+from app.ledger.records import Status as HoldStatus
+from app.ledger.wallets import lock_account
+from app.media.queue import MINE, Claim, mine
+from app.media.store import VISIBLE, read_task
+from app.media.task import StoredOutput, Task
+from app.webhooks.outbox import add_callback
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a task ends. `usage` only with success: what is charged for."""
+
+    status: Status
+    outputs: tuple[StoredOutput, ...] = ()
+    usage: Usage | None = None
+    estimated: bool = False
+    fail_reason: str = ""
+    fail_code: str | None = None
+    channel_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a task is charged at, and what the vendor takes; None: unknown."""
+
+    price: Price
+    cost: Price | None = field(default=None)
+
+
+_END = text(
+    f"""
+    UPDATE tasks t SET step = NULL, status = :status, progress = 100, outputs = :outputs, fail_reason = :fail_reason,
+        fail_code = :fail_code, finished_at = clock_timestamp(), claimed_until = NULL,
+        started_at = CASE WHEN :status = 'SUCCESS' THEN COALESCE(t.started_at, clock_timestamp()) ELSE t.started_at END
+    {MINE} RETURNING t.hold_id, t.price_id, t.notify_hook, {", ".join(f"t.{column.name}" for column in VISIBLE)}
+    """  # noqa: S608
+).bindparams(bindparam("outputs", type_=JSONB))
+_HOLD = text("SELECT ratio_ppm, group_ppm, amount FROM holds WHERE account_id = :account_id AND id = :hold_id")
+_SETTLE = text(
+    """
+    SELECT settle_holds(
+        :over, true, ARRAY[CAST(:account_id AS bigint)], ARRAY[CAST(:hold_id AS uuid)], ARRAY[CAST(:charge AS bigint)],
+        ARRAY[CAST(:status AS text)], ARRAY[CAST(:channel_id AS bigint)], ARRAY[CAST(:price_id AS bigint)],
+        ARRAY[CAST(:cost AS bigint)], ARRAY[CAST(:usage AS text)], ARRAY[CAST(:estimated AS boolean)],
+        ARRAY[CAST(:latency_ms AS integer)], ARRAY[CAST(NULL AS integer)], ARRAY[CAST(:attempts AS smallint)],
+        ARRAY[CAST(:error AS text)]
+    )
+    """
+)
+
+
+async def end_task(
+    connection: AsyncConnection,
+    claim: Claim,
+    ending: Ending,
+    prices: Prices,
+    write: Callable[[Task], str],
+) -> Task | None:
+    """Status, money and callback, in the caller's transaction; None, and nothing done, if the claim was lost.
+
+    What a success is charged is its usage at `prices`, times the ratios that the hold was made with. `write` makes the
+    callback's body.
+    """
+    await lock_account(connection, claim.account_id)
+    values = {
+        "status": ending.status.value,
+        "outputs": [asdict(output) for output in ending.outputs],
+        "fail_reason": ending.fail_reason,
+        "fail_code": ending.fail_code,
+    }
+    row = (await connection.execute(_END, mine(claim) | values)).mappings().one_or_none()
+    if row is None:
+        return None
+    task = read_task(row)
+    await _settle(connection, task, row["hold_id"], row["price_id"], ending, prices)
+    if row["notify_hook"] is not None:
+        await add_callback(connection, task.account_id, row["notify_hook"], write(task))
+    return task
+
+
+async def _settle(
+    connection: AsyncConnection,
+    task: Task,
+    hold_id: UUID,
+    price_id: int | None,
+    ending: Ending,
+    prices: Prices,
+) -> None:
+    found = {"account_id": task.account_id, "hold_id": hold_id}
+    hold = (await connection.execute(_HOLD, found)).one()
+    usage = ending.usage
+    charge = 0 if usage is None else prices.price.cost(usage, hold.ratio_ppm, hold.group_ppm)
+    assert task.finished_at is not None
+    values = found | {
+        "over": charge > hold.amount,
+        "charge": charge,
+        "status": (HoldStatus.RELEASED if usage is None else HoldStatus.SETTLED).value,
+        "channel_id": task.channel_id,
+        "price_id": price_id,
+        "cost": None if usage is None or prices.cost is None else prices.cost.cost(usage),
+        "usage": "{}" if usage is None else orjson.dumps(usage.counts()).decode(),
+        "estimated": ending.estimated,
+        "latency_ms": min(int((task.finished_at - task.created_at).total_seconds() * 1000), 2**31 - 1),
+        "attempts": 0 if task.channel_id is None else 1,
+        "error": ending.fail_code,
+    }
+    await connection.execute(_SETTLE, values)

@@ -1,0 +1,275 @@
+"""Submitting: a job goes to the first channel that takes it, and what may have been paid for isn't submitted again.
+
+Where an answer was lost, the upstream is asked whether it has the job, by the same idempotency key or by looking it up; where
+neither can be, an operator decides before the deadline does.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.catalog.catalog import Catalog
+from app.catalog.snapshot import Channel
+from app.core.media import Attachment, Job, Status
+from app.egress.client import Egress
+from app.errors import GatewayError, UpstreamError
+from app.logs import get_log
+from app.media.caller import AnswerLost, Caller
+from app.media.ending import CANCELLED, CHANNEL_GONE, MAX_REASON, OVERDUE, TRANSIENT, Endings, clean, failure
+from app.media.fetch import fetch_input
+from app.media.inputs import MAX_IMAGE, Sort
+from app.media.pace import (
+    BUSY_PAUSE,
+    FIRST_DOUBT,
+    POLL_TIMEOUT,
+    ROUNDS,
+    SENDING,
+    SUBMIT_TIMEOUT,
+    pause_after_fault,
+    pause_before_poll,
+    pause_before_round,
+)
+from app.media.queue import Claim, Order, mark_sending, record_refusal, record_submitted
+from app.media.route import Way, find_ways
+from app.media.settle import Ending
+from app.media.storage import Storage, StorageError
+from app.media.upstream import channel_of, checked, percent
+from app.providers.media import Done, Failed, Outcome, Running, refused
+from app.providers.replies import LOST
+
+log = get_log("relaygate.media")
+
+ELSEWHERE = (404, 405)
+"""Answers to a submission that say that this channel has no such model or endpoint: another may."""
+
+MAX_VIDEO = 64 * 1024 * 1024
+"""Bytes of a video that a client named by URL and that an upstream wants as bytes: it is in memory then."""
+
+
+class Submissions:
+    """Gives tasks to upstreams. Raises database errors: the claim then runs out, and the step is done again."""
+
+    def __init__(
+        self, engine: AsyncEngine, catalog: Catalog, caller: Caller, storage: Storage, egress: Egress, endings: Endings
+    ) -> None:
+        self._engine = engine
+        self._catalog = catalog
+        self._caller = caller
+        self._storage = storage
+        self._egress = egress
+        self._endings = endings
+        self._sending: Counter[int] = Counter()
+
+    async def submit(self, claim: Claim) -> None:
+        """Gives the job to the first channel that takes it; where it may have one already, finds out."""
+        order = await self._endings.order_of(claim)
+        if order is None:
+            return
+        if claim.cancelled or claim.overdue:
+            await self._endings.end(claim, order, CANCELLED if claim.cancelled else OVERDUE)
+        elif claim.step == "submit":
+            await self._submit(claim, order)
+        elif claim.step == "sending":
+            await self._find_out(claim, order)
+
+    async def _submit(self, claim: Claim, order: Order) -> None:
+        ways, obstacle = await self._ways(claim, order)
+        untried = [way for way in ways if way.candidate.channel.id not in order.tried]
+        if not untried:
+            await self._next_round(claim, order, obstacle)
+            return
+        way = untried[0]
+        if self._sending[way.candidate.channel.id] >= SENDING:
+            await self._refuse(claim, order, "submit", "channel_busy", BUSY_PAUSE, tried=order.tried)
+            return
+        try:
+            job = await self._loaded(order.job, takes_urls=way.media.takes_urls)
+        except StorageError as error:
+            await self._refuse(claim, order, "submit", error.code, pause_after_fault(claim.faults), tried=order.tried)
+            return
+        except GatewayError as error:
+            await self._endings.end(claim, order, failure(error.message, error.code, way.candidate.channel))
+            return
+        async with self._engine.begin() as connection:
+            mine = await mark_sending(
+                connection,
+                claim,
+                channel_id=way.candidate.channel.id,
+                upstream_model=way.candidate.upstream_model,
+                platform=way.media.platform,
+                price_id=way.candidate.price_id,
+                cost_id=way.candidate.cost_id,
+            )
+        if mine:
+            self._sending[way.candidate.channel.id] += 1
+            try:
+                await self._send(replace(claim, channel_id=way.candidate.channel.id), order, way, job)
+            finally:
+                self._sending -= Counter([way.candidate.channel.id])
+
+    async def _send(self, claim: Claim, order: Order, way: Way, job: Job) -> None:
+        channel, media = way.candidate.channel, way.media
+        order = replace(order, price_id=way.candidate.price_id, cost_id=way.candidate.cost_id)
+        key = str(order.hold_id)
+        try:
+            call = media.submit(job, way.candidate.upstream_model, key, channel.site)
+            reply = await self._caller.call(channel, call, timeout=SUBMIT_TIMEOUT, fresh=True)
+            if reply.status in LOST:
+                raise AnswerLost
+            try:
+                outcome = checked(media.read_submitted(job, reply))
+            except UpstreamError as error:
+                if reply.status < 300 and error.code == "upstream_bad_response":
+                    raise AnswerLost from error  # it was accepted, whatever the answer means
+                raise
+        except AnswerLost as error:
+            log.warning("submission_lost", task=claim.id, channel=channel.name)
+            pause = FIRST_DOUBT if claim.step == "submit" else pause_after_fault(claim.faults)
+            await self._refuse(claim, order, "sending", error.code, pause, tried=order.tried)
+        except UpstreamError as error:
+            await self._rejected(claim, order, channel, error)
+        else:
+            await self._accepted(claim, order, channel, outcome)
+
+    async def _rejected(self, claim: Claim, order: Order, channel: Channel, error: UpstreamError) -> None:
+        """The upstream surely hasn't taken it: the request's own fault is a verdict, else the next channel has its turn."""
+        verdict = None if error.upstream_status in ELSEWHERE else refused(error)
+        fault = clean(error.code, channel)
+        log.warning(
+            "submission_refused",
+            task=claim.id,
+            channel=channel.name,
+            error=fault,
+            upstream_status=error.upstream_status,
+        )
+        if verdict is not None:
+            await self._endings.end(claim, order, failure(verdict.reason, verdict.code, channel))
+        else:
+            await self._refuse(claim, order, "submit", fault, 0.0, tried=(*order.tried, channel.id))
+
+    async def _accepted(self, claim: Claim, order: Order, channel: Channel, outcome: Outcome) -> None:
+        match outcome:
+            case Failed():
+                await self._endings.end(claim, order, failure(outcome.reason, outcome.code, channel))
+            case Running():
+                async with self._engine.begin() as connection:
+                    await record_submitted(
+                        connection,
+                        claim,
+                        status=max(outcome.status, Status.SUBMITTED, key=lambda status: status.rank),
+                        progress=percent(outcome.progress),
+                        upstream_id=outcome.id,
+                        memo=outcome.memo,
+                        pause=outcome.poll_after or pause_before_poll(0, random.random()),  # noqa: S311
+                    )
+                log.info("task_submitted", task=claim.id, channel=channel.name)
+            case Done():
+                # It can't be asked for again: a failure here leaves the task `sending`, and that is found out about.
+                try:
+                    ending = await self._endings.success(channel, order, outcome)
+                except TRANSIENT as error:
+                    log.error("result_not_kept", task=claim.id, channel=channel.name, error=clean(str(error), channel))
+                    await self._refuse(claim, order, "sending", "result_unavailable", 0.0, tried=order.tried)
+                else:
+                    await self._endings.end(claim, order, ending)
+
+    async def _find_out(self, claim: Claim, order: Order) -> None:
+        """An upstream may have the job, and its answer was lost: never submit it twice."""
+        channel = await channel_of(self._catalog, claim)
+        media = None if channel is None else channel.provider.media
+        if channel is None or media is None:
+            await self._endings.end(claim, order, CHANNEL_GONE)
+            return
+        key, model = str(order.hold_id), claim.upstream_model or ""
+        if media.idempotent:
+            ways, _ = await self._ways(claim, order)
+            same = [way for way in ways if way.candidate.channel.id == channel.id]
+            if same:
+                await self._send(claim, order, same[0], await self._loaded(order.job, takes_urls=media.takes_urls))
+                return
+        call = media.find(order.job, model, key, channel.site)
+        if call is None:
+            log.error(
+                "task_stuck",
+                task=claim.id,
+                channel=channel.name,
+                hint="POST /admin/v1/tasks/{id}/resolve, or wait for its deadline",
+            )
+            await self._refuse(claim, order, "stuck", "upstream_lost", 86_400.0, tried=order.tried)
+            return
+        try:
+            found = media.read_found(order.job, key, await self._caller.call(channel, call, timeout=POLL_TIMEOUT))
+            found = None if found is None else checked(found)
+        except UpstreamError as error:
+            pause = pause_after_fault(claim.faults, error.retry_after)
+            await self._refuse(claim, order, "sending", clean(error.code, channel), pause, tried=order.tried)
+            return
+        if found is None:
+            await self._refuse(claim, order, "submit", "upstream_lost", 0.0, tried=order.tried)
+        else:
+            await self._accepted(claim, order, channel, found)
+
+    async def _ways(self, claim: Claim, order: Order) -> tuple[list[Way], GatewayError | None]:
+        """The channels that can do it today, and why none can."""
+        model = self._catalog.snapshot.models.get(claim.model)
+        if model is None:
+            model = (await self._catalog.reloaded()).models.get(claim.model)
+        if model is None:
+            return [], None
+        try:
+            return find_ways(model, order.job, order.pinned_to), None
+        except GatewayError as error:
+            return [], error
+
+    async def _next_round(self, claim: Claim, order: Order, obstacle: GatewayError | None) -> None:
+        """Every channel has refused for reasons of its own, or there is none: they get another chance, a few times."""
+        if order.rounds + 1 < ROUNDS:
+            pause = pause_before_round(order.rounds)
+            await self._refuse(claim, order, "submit", "no_channel", pause, tried=(), rounds=order.rounds + 1)
+            return
+        if obstacle is not None and obstacle.code != "no_channel":
+            ending = Ending(Status.FAILURE, fail_reason=obstacle.message[:MAX_REASON], fail_code=obstacle.code)
+        else:
+            ending = Ending(Status.FAILURE, fail_reason="No upstream took it.", fail_code="upstream_error")
+        await self._endings.end(claim, order, ending)
+
+    async def _refuse(
+        self,
+        claim: Claim,
+        order: Order,
+        step: str,
+        fault: str,
+        pause: float,
+        *,
+        tried: tuple[int, ...],
+        rounds: int | None = None,
+    ) -> None:
+        async with self._engine.begin() as connection:
+            await record_refusal(
+                connection,
+                claim,
+                step=step,
+                tried=tried,
+                rounds=order.rounds if rounds is None else rounds,
+                fault=fault,
+                pause=pause,
+            )
+
+    async def _loaded(self, job: Job, *, takes_urls: bool) -> Job:
+        """The job with the bytes of what goes in. Raises GatewayError 400 for a URL that can't be fetched."""
+
+        async def load(item: Attachment, sort: Sort, place: int) -> Attachment:
+            if item.key is not None:
+                return replace(item, data=await self._storage.read_all(item.key))
+            if takes_urls or item.url is None:
+                return item
+            most = MAX_IMAGE if sort == "image" else MAX_VIDEO
+            return await fetch_input(self._egress, item.url, most=most, param=f"{sort}s[{place}]", sort=sort)
+
+        images = tuple([await load(item, "image", place) for place, item in enumerate(job.images)])
+        videos = tuple([await load(item, "video", place) for place, item in enumerate(job.videos)])
+        return replace(job, images=images, videos=videos)
