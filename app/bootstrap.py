@@ -27,6 +27,7 @@ from app.db.embedded import EmbeddedPostgres
 from app.db.engine import DATABASE_ERRORS, Database
 from app.db.revision import current_revision, head_revision
 from app.ledger.issue import issue_account, issue_key
+from app.media.storage import Storage, StorageError
 from app.services import split_secret_keys
 from app.settings import Settings
 
@@ -77,6 +78,7 @@ def prepared(settings: Settings) -> Iterator[Ready]:
     """A migrated database, and whatever the first start makes. The demo upstream runs as long as the block."""
     with database_of(settings) as complete, ExitStack() as stack:
         ensure_schema(complete)
+        check_storage(complete)
         token, wants_demo = asyncio.run(_prepare(complete))
         key = _install_demo(complete, stack.enter_context(demo_upstream())) if wants_demo else None
         yield Ready(complete, token, key)
@@ -93,6 +95,14 @@ def ensure_schema(settings: Settings) -> None:
     )
     if done.returncode:
         raise SetupError(f"The database can't be migrated: {done.stderr.strip().splitlines()[-1]}")
+
+
+def check_storage(settings: Settings) -> None:
+    """Raises SetupError for a place of media that can't be opened."""
+    try:
+        Storage(settings.storage_url, settings.data_dir / "media")
+    except StorageError as error:
+        raise SetupError(f"RELAYGATE_STORAGE_URL can't be used: {error.message} The log says why.") from error
 
 
 async def _revision(settings: Settings) -> str | None:

@@ -14,7 +14,7 @@ from app.api.examples import keep_nulls
 from app.api.gateway import ASGI, Gateway
 from app.api.holder import redemptions, reports
 from app.api.holder import routes as holder
-from app.api.media import characters, files, generations
+from app.api.media import characters, files, generations, videos
 from app.api.relay_docs import document_relay
 from app.formats import discover
 from app.logs import configure_logs
@@ -56,7 +56,7 @@ def create_app(settings: Settings | None = None) -> ASGI:
     reports.install(api, services.database.reports)
     redemptions.install(api)
     api.include_router(routes.router)
-    for media in (files, generations, characters):
+    for media in (generations, videos, files, characters):
         api.include_router(media.router)
     document_relay(api)
     keep_nulls(api)

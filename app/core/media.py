@@ -70,9 +70,10 @@ class Job:
     """What is to be made. Whatever a client left out is None: what it means then, the upstream decides.
 
     `model` is the name that the client used. `seconds`: the length that was asked for. `size`: `WIDTHxHEIGHT`. `count`:
-    how many results. `hd`, `resolution`, `aspect_ratio` as the contract's fields of that name. `extra`: every other field
-    of the client's body, unknown ones too, as it came (`watermark`, `private`, `enhance_prompt`, `quality`, `voice`, …);
-    upstreams of the same API get them unchanged.
+    how many results. `hd`, `resolution`, `aspect_ratio` as the contract's fields of that name. `remix_of`: the upstream's id
+    of the video that is made anew, which is our task `remixed_from`. `extra`: every other field of the client's body,
+    unknown ones too, as it came (`watermark`, `private`, `enhance_prompt`, `quality`, `voice`, …); upstreams of the same API
+    get them unchanged.
     """
 
     scope: Scope
@@ -88,6 +89,8 @@ class Job:
     videos: tuple[Attachment, ...] = ()
     character_url: str | None = None
     character_timestamps: str | None = None
+    remix_of: str | None = None
+    remixed_from: str | None = None
     extra: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
 
     def write(self) -> dict[str, Any]:
@@ -113,6 +116,8 @@ _PLAIN = (
     "count",
     "character_url",
     "character_timestamps",
+    "remix_of",
+    "remixed_from",
 )
 
 
@@ -138,6 +143,7 @@ class Measured:
     milliseconds: int | None = None
     characters: int | None = None
     input_tokens: int | None = None
+    input_image_tokens: int | None = None
     output_tokens: int | None = None
     output_image_tokens: int | None = None
     traits: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
@@ -155,6 +161,7 @@ _COUNTS = (
     "milliseconds",
     "characters",
     "input_tokens",
+    "input_image_tokens",
     "output_tokens",
     "output_image_tokens",
 )

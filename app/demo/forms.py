@@ -2,10 +2,11 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
+
+from app.demo.asgi import Headers
 
 MULTIPART = "multipart/form-data"
 BRACKETED = re.compile(r"([^\[\]]+)(?:\[([^\[\]]*)\])?")
@@ -48,7 +49,8 @@ class Form:
 
 def read_parts(content_type: str, body: bytes) -> list[Part]:
     """The parts in order; raises ValueError for what is no such form."""
-    head = _read_header(content_type)
+    head = Message()
+    head["content-type"] = content_type
     boundary = head.get_param("boundary")
     if head.get_content_type() != MULTIPART or not isinstance(boundary, str):
         raise ValueError(f"not a {MULTIPART} body with a boundary")
@@ -72,7 +74,7 @@ def read_form(content_type: str, body: bytes) -> Form:
     return form
 
 
-def render_parts(headers: Iterator[tuple[bytes, bytes]], body: bytes) -> list[dict[str, Any]] | None:
+def render_parts(headers: Headers, body: bytes) -> list[dict[str, Any]] | None:
     """The parts as JSON, None for what is no form."""
     content_type = next((value.decode("latin-1") for name, value in headers if name == b"content-type"), "")
     if not content_type.startswith(MULTIPART):
@@ -105,14 +107,9 @@ def _read_part(raw: bytes) -> Part:
     for line in head.decode("utf-8").split("\r\n")[1:]:
         name, _, value = line.partition(":")
         headers[name.strip().lower()] = value.strip()
-    disposition = _read_header(headers.get("content-disposition", ""))
-    name, filename = disposition.get_param("name"), disposition.get_filename()
-    if disposition.get_content_type() != "form-data/" and not isinstance(name, str):
+    disposition = Message()
+    disposition["content-disposition"] = headers.get("content-disposition", "")
+    name = disposition.get_param("name", header="content-disposition")
+    if disposition.get_content_disposition() != "form-data" or not isinstance(name, str):
         raise ValueError("a part has no name")
-    return Part(str(name), filename, headers.get("content-type"), data)
-
-
-def _read_header(value: str) -> Message:
-    message = Message()
-    message["content-type"] = value
-    return message
+    return Part(name, disposition.get_filename(), headers.get("content-type"), data)

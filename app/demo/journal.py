@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from app.demo.asgi import Headers
+from app.demo.forms import render_parts
 
 # The journal forgets its oldest entries beyond either bound.
 MAX_ENTRIES = 1_000
@@ -33,7 +34,7 @@ class Entry:
     chunks_sent: int = 0
 
     def render(self) -> dict[str, Any]:
-        """The entry as JSON for `GET /_demo/requests`; `body` is null when it is not JSON."""
+        """The entry as JSON for `GET /_demo/requests`; `body` is null when it is not JSON, `parts` when it is no form."""
         try:
             body = orjson.loads(self.raw)
         except orjson.JSONDecodeError:
@@ -45,6 +46,7 @@ class Entry:
             "query": self.query.decode("latin-1"),
             "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in self.headers],
             "body": body,
+            "parts": render_parts(self.headers, self.raw),
             "raw_body": self.raw[:MAX_SHOWN].decode("utf-8", "replace"),
             "started_at": self.started_at,
             "finished": self.finished,

@@ -21,7 +21,7 @@ from app.db.engine import DATABASE_ERRORS
 from app.db.tables.media import characters
 from app.egress.client import Egress
 from app.egress.guard import UrlRefused
-from app.errors import GatewayError, Kind, UpstreamError, invalid_request, unauthenticated, unavailable
+from app.errors import GatewayError, Kind, UpstreamError, invalid_request, unavailable
 from app.ledger.records import Ask, Hold, Refusal, Settlement, Status
 from app.ledger.waiting import WaitingRoom
 from app.ledger.writer import LedgerWriter
@@ -32,7 +32,7 @@ from app.media.mentions import read_mentions
 from app.media.store import find_task
 from app.providers.media import Character as Made
 from app.relay.attempt import redact
-from app.relay.limits import limit_error, read_standing
+from app.relay.limits import refusal_error
 
 FORMAT = "characters"
 """What stands as `format` on the entry."""
@@ -187,7 +187,7 @@ class Characters:
         )
         hold = await self._waiting_room.hold(ask, lambda _patience: None)
         if isinstance(hold, Refusal):
-            raise _refused(hold, ask.standing)
+            raise refusal_error(hold, ask.standing)
         return hold
 
     async def _make(self, ways: Sequence[Way], ending: Settlement) -> tuple[Way, Made]:
@@ -270,18 +270,3 @@ def _http_url(text: str) -> str:
 def _no_character(character_id: str) -> GatewayError:
     message = f"There is no character '{character_id[:200]}'."
     return GatewayError(Kind.NOT_FOUND, "character_not_found", message, param="character_id")
-
-
-def _refused(refusal: Refusal, standing: str | None) -> GatewayError:
-    match refusal:
-        case Refusal.UNKNOWN:  # revoked between the check and the hold
-            return unauthenticated("Incorrect API key provided.")
-        case Refusal.LIMITED | Refusal.BUSY:
-            return limit_error(read_standing(standing))
-        case Refusal.HELD:
-            message = "Requests under way hold what is left of your quota. Try again when some of them are done."
-            return GatewayError(Kind.RATE_LIMIT, "balance_held", message, retry_after=1.0)
-        case Refusal.KEY_SHORT | Refusal.ACCOUNT_SHORT:
-            whose = "This API key" if refusal is Refusal.KEY_SHORT else "Your account"
-            message = f"{whose} has too little quota left for a character. Top up to go on."
-            return GatewayError(Kind.QUOTA, "insufficient_quota", message)

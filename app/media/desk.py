@@ -17,15 +17,15 @@ from app.accounts.principals import Principal
 from app.catalog.catalog import Catalog
 from app.catalog.snapshot import Model
 from app.core.media import Attachment, Job, Scope
-from app.errors import GatewayError, Kind, unauthenticated
-from app.ledger.records import Refusal
+from app.errors import GatewayError, Kind
 from app.media import store
+from app.media.character_ways import maker_of, refuse_characters
 from app.media.characters import Characters
 from app.media.route import find_model, find_ways, most
 from app.media.storage import Storage, StorageError, new_input_key
 from app.media.store import NewTask, Refused
 from app.media.task import Source, Task
-from app.relay.limits import limit_error, read_standing
+from app.relay.limits import refusal_error
 
 SECONDS_BY_SCOPE = {Scope.IMAGES: 900.0, Scope.VIDEOS: 3600.0, Scope.AUDIO: 900.0}
 """Until when a task has failed, where its model doesn't say."""
@@ -60,6 +60,7 @@ class TaskDesk:
         """
         model = await self._find_model(principal, job, route)
         pinned_to = await self._pin(principal, job, pinned_to)
+        self._check_characters(principal, model, job)
         ways = find_ways(model, job, pinned_to)
         amount, dearest = most(ways, principal, model)
         digest = None if idempotency_key is None else _digest(job, notify_hook)
@@ -93,7 +94,7 @@ class TaskDesk:
             if keys and not (isinstance(opened, Task) and opened.id == task_id):
                 await self._forget(keys)
         if isinstance(opened, Refused):
-            raise _refused(opened)
+            raise refusal_error(opened.refusal, opened.standing, "this task")
         return opened
 
     async def get(self, principal: Principal, task_id: str, scope: Scope | None = None) -> Task:
@@ -160,6 +161,12 @@ class TaskDesk:
             snapshot = await self._catalog.reloaded()
         return find_model(snapshot, principal, job, route)
 
+    def _check_characters(self, principal: Principal, model: Model, job: Job) -> None:
+        """Raises GatewayError 400 where no channel of the model has characters, saying which have."""
+        providers = [candidate.channel.provider for candidate in model.candidates]
+        if job.character_url is not None and providers and not any(maker_of(provider) for provider in providers):
+            raise refuse_characters(self._catalog.snapshot, principal, providers[0])
+
     async def _pin(self, principal: Principal, job: Job, pinned_to: int | None) -> int | None:
         """The channel where what the job refers to lives. Raises GatewayError 400, 404."""
         if "@" not in job.prompt:
@@ -204,23 +211,6 @@ def _digest(job: Job, notify_hook: str | None) -> str:
     for item in (*job.images, *job.videos):
         digest.update(hashlib.sha256(item.data or b"").digest())
     return digest.hexdigest()
-
-
-def _refused(refused: Refused) -> GatewayError:
-    match refused.refusal:
-        case Refusal.UNKNOWN:  # revoked between the check and the hold
-            return unauthenticated("Incorrect API key provided.")
-        case Refusal.LIMITED | Refusal.BUSY:
-            return limit_error(read_standing(refused.standing))
-        case Refusal.HELD:
-            message = (
-                "Tasks and requests under way hold what is left of your quota. Try again when some of them are done."
-            )
-            return GatewayError(Kind.RATE_LIMIT, "balance_held", message, retry_after=10.0)
-        case Refusal.KEY_SHORT | Refusal.ACCOUNT_SHORT:
-            whose = "This API key" if refused.refusal is Refusal.KEY_SHORT else "Your account"
-            message = f"{whose} has too little quota left for this task. Top up to go on."
-            return GatewayError(Kind.QUOTA, "insufficient_quota", message)
 
 
 def _not_found(task_id: str) -> GatewayError:

@@ -58,7 +58,7 @@ class Endings:
         estimated = False
         if order.job.scope is not Scope.IMAGES and not usage.milliseconds and not usage.characters:
             # Nobody says how long it is: the file itself does.
-            lengths = [await self._results.milliseconds(output) for output in outputs]
+            lengths = [await self._results.milliseconds(channel, output) for output in outputs]
             known = sum(length for length in lengths if length is not None)
             usage = Measured(milliseconds=known).over(usage)
             estimated = None in lengths

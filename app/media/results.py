@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 
 from app.catalog.snapshot import Channel
 from app.core.mp4 import read_duration
-from app.egress.client import Egress
+from app.egress.client import Egress, read_start
 from app.errors import UpstreamError, bad_upstream_response
 from app.media.caller import Caller, same_origin
 from app.media.fetch import download
@@ -16,6 +16,7 @@ from app.media.task import StoredOutput
 from app.providers.media import Call, Output
 from app.providers.replies import error_of
 
+PART_TIMEOUT = 20.0
 MAX_URL = 4_000
 """Characters of a link that is handed on as it is."""
 
@@ -32,16 +33,33 @@ class Results:
         """Raises UpstreamError, EgressError, StorageError: to be tried again."""
         return tuple([await self._keep(channel, output, index) for index, output in enumerate(outputs, start=1)])
 
-    async def milliseconds(self, output: StoredOutput) -> int | None:
-        """How long a stored video is, by what the file itself says; None if it doesn't. Raises StorageError."""
-        if output.key is None or output.content_type not in ("video/mp4", "video/quicktime"):
+    async def milliseconds(self, channel: Channel, output: StoredOutput) -> int | None:
+        """How long a video is, by what the file itself says; None if it doesn't, or doesn't let itself be read in parts.
+
+        Raises UpstreamError, EgressError, StorageError.
+        """
+        if output.content_type not in ("video/mp4", "video/quicktime"):
             return None
-        key = output.key
 
-        async def read(offset: int, length: int) -> bytes:
-            return await self._storage.read_block(key, offset, length)
+        async def read_stored(offset: int, length: int) -> bytes:
+            assert output.key is not None
+            return await self._storage.read_block(output.key, offset, length)
 
-        return await read_duration(read)
+        async def read_linked(offset: int, length: int) -> bytes:
+            assert output.url is not None
+            return await self._read_part(
+                channel, output.url, {"range": f"bytes={offset}-{offset + length - 1}"}, length
+            )
+
+        return await read_duration(read_linked if output.key is None else read_stored)
+
+    async def _read_part(self, channel: Channel, url: str, headers: Mapping[str, str], length: int) -> bytes:
+        """Nothing, where the server doesn't answer with the part that was asked for."""
+        if same_origin(channel, url):
+            reply = await self._caller.call(channel, Call("GET", url, headers=headers))
+            return reply.body[:length] if reply.status == 206 else b""
+        async with self._egress.request("GET", url, timeout=PART_TIMEOUT, headers=headers) as response:
+            return await read_start(response, length) if response.status == 206 else b""
 
     async def _keep(self, channel: Channel, output: Output, index: int) -> StoredOutput:
         if output.url is not None and not output.keep and not (channel.secret and channel.secret in output.url):

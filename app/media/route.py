@@ -9,7 +9,7 @@ from app.accounts.principals import Principal
 from app.catalog.snapshot import Candidate, Model, Snapshot
 from app.core.media import KIND_BY_SCOPE, Job
 from app.core.usage import Usage
-from app.errors import Blame, GatewayError, Kind
+from app.errors import Blame, GatewayError, Kind, invalid_request
 from app.providers.media import Media
 from app.relay.plan import in_order
 
@@ -69,6 +69,11 @@ def find_ways(model: Model, job: Job, pinned_to: int | None = None) -> list[Way]
         return ways
     if reasons:
         raise reasons[0]
+    if pinned_to is not None:
+        message = (
+            f"The character or video that this refers to lives at an upstream that doesn't serve '{job.model[:200]}'."
+        )
+        raise invalid_request(message, "model")
     raise GatewayError(
         Kind.UNAVAILABLE,
         "no_channel",

@@ -39,7 +39,7 @@ from app.media.settle import Ending
 from app.media.storage import Storage, StorageError
 from app.media.upstream import channel_of, checked, percent
 from app.providers.media import Done, Failed, Outcome, Running, refused
-from app.providers.replies import LOST
+from app.providers.replies import LOST, error_of
 
 log = get_log("relaygate.media")
 
@@ -120,6 +120,8 @@ class Submissions:
             reply = await self._caller.call(channel, call, timeout=SUBMIT_TIMEOUT, fresh=True)
             if reply.status in LOST:
                 raise AnswerLost
+            if reply.status in ELSEWHERE:
+                raise error_of(reply)
             try:
                 outcome = checked(media.read_submitted(job, reply))
             except UpstreamError as error:

@@ -166,6 +166,9 @@ class Media(Protocol):
 
     characters: Characters | None
 
+    remixes: bool
+    """Whether it makes a video anew from one that it has made (`Job.remix_of`)."""
+
     def check(self, job: Job, model: str) -> None:
         """Raises GatewayError 400 naming the client's field, for what this upstream can't do."""
         ...

@@ -9,12 +9,11 @@ from app.accounts.principals import Principal
 from app.core.ids import new_id
 from app.core.tokens import bound_of_request
 from app.core.usage import Usage
-from app.errors import GatewayError, Kind, unauthenticated
 from app.formats.base import Request
 from app.ledger.records import Ask, Hold, Refusal
 from app.ledger.waiting import WaitingRoom
 from app.relay.exchange import Exchange
-from app.relay.limits import limit_error, limit_headers, read_standing
+from app.relay.limits import limit_headers, read_standing, refusal_error
 from app.relay.plan import Plan
 
 LEAST_OUTPUT = 16
@@ -55,12 +54,9 @@ async def admit(
     ask = _make_ask(principal, plan, request, exchange, format, input_tokens, cap)
     hold = await waiting_room.hold(ask, exchange.wait_in_line)
     if ask.tokens is not None:
-        standing = read_standing(ask.standing)
-        exchange.extra_headers += limit_headers(standing)
-        if hold in (Refusal.LIMITED, Refusal.BUSY):
-            raise limit_error(standing)
+        exchange.extra_headers += limit_headers(read_standing(ask.standing))
     if isinstance(hold, Refusal):
-        raise _refused(hold)
+        raise refusal_error(hold, ask.standing)
     ratios = ask.ratio_ppm, ask.group_ppm
     if hold.amount >= ask.want:
         return Admission(hold, None, ask.input_tokens, ratios)
@@ -109,15 +105,3 @@ def _output_cap(request: Request, plan: Plan, default_cap: int) -> int:
     if request.output_cap is None:
         return most or default_cap
     return request.output_cap if most is None else min(request.output_cap, most)
-
-
-def _refused(refusal: Refusal) -> GatewayError:
-    if refusal is Refusal.UNKNOWN:  # revoked between the check and the hold
-        return unauthenticated("Incorrect API key provided.")
-    if refusal is Refusal.HELD:
-        message = "Requests under way hold what is left of your quota. Try again when some of them are done."
-        return GatewayError(Kind.RATE_LIMIT, "balance_held", message, retry_after=1.0)
-    whose = "This API key" if refusal is Refusal.KEY_SHORT else "Your account"
-    return GatewayError(
-        Kind.QUOTA, "insufficient_quota", f"{whose} has too little quota left for this request. Top up to go on."
-    )

@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from app.errors import GatewayError, Kind
+from app.errors import GatewayError, Kind, unauthenticated
+from app.ledger.records import Refusal
 
 WINDOW = 61
 """Seconds: the sliding minute in whole buckets. After so long without a request all of a limit is there again."""
@@ -54,6 +55,22 @@ def limit_error(standing: Mapping[str, Any]) -> GatewayError:
         return GatewayError(Kind.RATE_LIMIT, "budget_exceeded", message, retry_after=wait)
     message = f"The limit of {whose} on {_NAMES[limit]} is reached. Try again in {_in_words(wait)}."
     return GatewayError(Kind.RATE_LIMIT, "rate_limit_exceeded", message, retry_after=wait)
+
+
+def refusal_error(refusal: Refusal, standing: str | None, what: str = "this request") -> GatewayError:
+    """What a client is told that got no hold, and why; `standing` as the ledger left it on the ask."""
+    match refusal:
+        case Refusal.UNKNOWN:  # revoked between the check and the hold
+            return unauthenticated("Incorrect API key provided.")
+        case Refusal.LIMITED | Refusal.BUSY:
+            return limit_error(read_standing(standing))
+        case Refusal.HELD:
+            message = "Requests under way hold what is left of your quota. Try again when some of them are done."
+            return GatewayError(Kind.RATE_LIMIT, "balance_held", message, retry_after=1.0)
+        case Refusal.KEY_SHORT | Refusal.ACCOUNT_SHORT:
+            whose = "This API key" if refusal is Refusal.KEY_SHORT else "Your account"
+            message = f"{whose} has too little quota left for {what}. Top up to go on."
+            return GatewayError(Kind.QUOTA, "insufficient_quota", message)
 
 
 def _in_words(seconds: float) -> str:

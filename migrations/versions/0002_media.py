@@ -103,4 +103,11 @@ def upgrade() -> None:
     op.create_index("ix_tasks_orders", "tasks", ["due_at"], unique=False, postgresql_where=sa.text("step <> 'poll'"))
     op.create_index("ix_tasks_id", "tasks", ["id"], unique=False)
     op.create_index("ix_tasks_created_at", "tasks", ["created_at", "id"], unique=False)
+    op.create_index(
+        "ix_deliveries_claimed",
+        "deliveries",
+        ["account_id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'pending' AND claimed_until IS NOT NULL"),
+    )
     op.execute(HELD_BY_TASKS)

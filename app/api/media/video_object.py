@@ -8,10 +8,6 @@ from typing import Any
 from app.core.media import Status
 from app.media.task import Task
 
-REMIX_OF = "remix_of"
-REMIXED_FROM = "remixed_from_video_id"
-"""Among a job's extra fields, set by the gateway alone: the video that is remixed, by its upstream's id and by ours."""
-
 _STATUS = {
     Status.NOT_START: "queued",
     Status.SUBMITTED: "queued",
@@ -50,7 +46,7 @@ def write_video(task: Task, retention: timedelta) -> dict[str, Any]:
         "prompt": job.prompt,
         "seconds": _seconds(task),
         "size": _size(task),
-        "remixed_from_video_id": job.extra.get(REMIXED_FROM),
+        "remixed_from_video_id": job.remixed_from,
         "error": _error(task),
     }
 

@@ -21,7 +21,7 @@ from app.api.media.files import get_file
 from app.api.media.generations import write_json
 from app.api.media.requests import find_task, idempotency_key_of, request_id_of
 from app.api.media.shapes import VIDEO_SCHEMA, DeletedVideo, VideoBody, VideoList, documented, refusals
-from app.api.media.video_object import REMIX_OF, REMIXED_FROM, write_video
+from app.api.media.video_object import write_video
 from app.core.media import Attachment, Job, Scope, Status
 from app.errors import GatewayError, Kind, invalid_request
 from app.media.inputs import read_upload
@@ -251,10 +251,9 @@ def _remix(services: Services, first: Task, prompt: str) -> Job:
         raise GatewayError(Kind.CONFLICT, "task_not_finished", f"The video {first.id} isn't completed.")
     channel = None if first.channel_id is None else services.catalog.snapshot.channels.get(first.channel_id)
     media = None if channel is None else channel.provider.media
-    if first.upstream_id is None or not getattr(media, "remixes", False):
+    if first.upstream_id is None or media is None or not media.remixes:
         raise invalid_request(f"The upstream that made {first.id} can't remix it.", "video_id")
-    own = {REMIX_OF: first.upstream_id, REMIXED_FROM: first.id}
-    return replace(first.job, prompt=prompt, images=(), videos=(), extra={**first.job.extra, **own})
+    return replace(first.job, prompt=prompt, images=(), videos=(), remix_of=first.upstream_id, remixed_from=first.id)
 
 
 def _answer(services: Services, task: Task) -> Response:

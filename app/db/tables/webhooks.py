@@ -69,6 +69,9 @@ deliveries = Table(
     Column("finished_at", DateTime(timezone=True)),
     CheckConstraint("state IN ('pending', 'delivered', 'failed')", name="state"),
     Index("ix_deliveries_id", "id"),
+    Index(
+        "ix_deliveries_claimed", "account_id", postgresql_where=text("state = 'pending' AND claimed_until IS NOT NULL")
+    ),
     Index("ix_deliveries_due", "next_at", postgresql_where=text("state = 'pending'")),
 )
 

@@ -114,12 +114,11 @@ class Desk:
             if options.drop:
                 await exchange.drop()
                 return
-            _refuse_as_told(options, key)
+            if (refusal := _refuse_as_told(options, key, errors)) is not None:
+                await _send(exchange, refusal)
+                return
         except Trouble as trouble:
             await _send(exchange, errors(trouble))
-            return
-        except _Page as page:
-            await _send(exchange, page.reply)
             return
         job = self.studio.make(order, options, job_id=job_id, key=repeats)
         if options.stall == "submit":
@@ -227,24 +226,18 @@ def file_url(exchange: Exchange, job: Job, number: int = 1) -> str:
     return f"http://{host}/_demo/files/{job.id}/{number}.{ENDINGS[job.order.scope]}"
 
 
-class _Page(Exception):
-    """A refusal that is no error of the format."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(reply.status)
-        self.reply = reply
-
-
-def _refuse_as_told(options: MediaOptions, key: str | None) -> None:
+def _refuse_as_told(options: MediaOptions, key: str | None, errors: ErrorWriter) -> Reply | None:
     if options.key is not None and options.key != key:
-        raise Trouble(401, "Incorrect API key provided.", "invalid_api_key")
+        return errors(Trouble(401, "Incorrect API key provided.", "invalid_api_key"))
     if options.body == "html":
         status = options.status or 200
-        raise _Page(Reply(status, (HTML,), HTML_PAGE % (status, status)))
-    if options.refuse is not None:
-        raise Trouble(options.status or 400, options.refuse, options.code)
-    if options.status is not None:
-        raise Trouble(options.status, f"Error {options.status}, as the demo was told.", options.code)
+        return Reply(status, (HTML,), HTML_PAGE % (status, status))
+    if options.refuse is None and options.status is None:
+        return None
+    status = options.status or 400
+    message = options.refuse or f"Error {status}, as the demo was told."
+    reply = errors(Trouble(status, message, options.code))
+    return Reply(reply.status, (*reply.headers, *_retry_after(options, status)), reply.body)
 
 
 async def _send(exchange: Exchange, reply: Reply) -> None:

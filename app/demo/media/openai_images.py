@@ -1,12 +1,136 @@
-"""Being written."""
+"""OpenAI's images API, `/v1/images/generations` and `/v1/images/edits` (openai-python 3.54.0, `types/image*.py`).
 
-from app.demo.media.desk import Desk
+It makes PNG only, and doesn't stream. Tokens: one for every 32 by 32 pixels, in and out, and one for every four characters of
+the prompt: true of nobody's models, but exact. `quirk=url` answers with links, `quirk=no_usage` without usage, as others do.
+"""
+
+import re
+import time
+from base64 import b64encode
+from typing import Any
+
+from app.demo.exchange import Exchange
+from app.demo.forms import Form
+from app.demo.media.desk import Desk, Reply, Trouble, file_url, read_bearer, write_json
+from app.demo.media.frames import frame
+from app.demo.media.requests import read_choice, read_fields, read_number, read_text, want_text
+from app.demo.media.studio import Job, Order
 from app.demo.routes import Route
+
+DEFAULT_MODEL, DEFAULT_SIZE = "gpt-image-2", "1024x1024"
+FORMATS = ("png",)
+QUALITIES = ("auto", "low", "medium", "high", "xhigh", "max", "standard", "hd")
+SIZE = re.compile(r"auto|\d{2,4}x\d{2,4}", re.ASCII)
+MOST_IMAGES = 10
+MOST_REFERENCES = 16
+PIXELS_A_TOKEN = 32 * 32
+TOKENS_A_REFERENCE = 256
+# An answer in base64 is held whole.
+MOST_INLINE = 64 << 20
 
 
 class OpenAIImages:
+    """Answers with the pictures themselves, in base64."""
+
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
     def routes(self) -> list[Route]:
-        return []
+        """Making and editing."""
+        return [
+            Route("POST", "/v1/images/generations", self.generate),
+            Route("POST", "/v1/images/edits", self.edit),
+        ]
+
+    async def generate(self, exchange: Exchange) -> None:
+        """Pictures from a prompt."""
+        await self._answer(exchange, edits=False)
+
+    async def edit(self, exchange: Exchange) -> None:
+        """Pictures from a prompt and 1 to 16 files, `image` or `image[]`, and a `mask`."""
+        await self._answer(exchange, edits=True)
+
+    async def _answer(self, exchange: Exchange, *, edits: bool) -> None:
+        body = await exchange.read_body()
+        try:
+            key, form = read_bearer(exchange), read_fields(exchange, body)
+            order = _read_order(form, _count_references(form) if edits else 0)
+        except Trouble as trouble:
+            await self._desk.refuse(exchange, trouble)
+            return
+        await self._desk.submit(exchange, order, lambda job: self._write(exchange, job), key=key)
+
+    def _write(self, exchange: Exchange, job: Job) -> Reply:
+        options, order = job.options, job.order
+        if options.fail is not None:
+            self._desk.studio.finish(job, "failed", options.fail)
+            raise Trouble(400, options.fail, options.fail_code or "moderation_blocked")
+        if (options.big or 0) > MOST_INLINE:
+            raise Trouble(400, f"Demo options: big is at most {MOST_INLINE} where it is sent in base64", "demo_options")
+        self._desk.studio.finish(job, "done")
+        numbers = range(1, job.count + 1)
+        if options.has("url"):
+            data = [{"url": file_url(exchange, job, number)} for number in numbers]
+        else:
+            data = [{"b64_json": self._encode(job, number)} for number in numbers]
+        answer: dict[str, Any] = {
+            "created": int(time.time()),
+            "data": data,
+            "background": "opaque",
+            "output_format": "png",
+            "quality": order.details["quality"],
+            "size": order.details["size"],
+        }
+        if not options.has("no_usage"):
+            answer["usage"] = _count_tokens(job)
+        return write_json(answer)
+
+    def _encode(self, job: Job, number: int) -> str:
+        file = self._desk.file(job, number)
+        return b64encode(file.read(0, file.size)).decode()
+
+
+def _count_references(form: Form) -> int:
+    count = len(form.files.get("image", ()))
+    if not count:
+        raise Trouble(400, "Missing required parameter: 'image'.", "missing_required_parameter", "image")
+    if count > MOST_REFERENCES:
+        raise Trouble(400, f"Invalid 'image': at most {MOST_REFERENCES} files.", "array_above_max_length", "image")
+    for name, files in form.files.items():
+        if any(not file.data for file in files):
+            raise Trouble(400, f"The file of '{name}' is empty.", "empty_file", name)
+    return count
+
+
+def _read_order(form: Form, references: int) -> Order:
+    fields = form.fields
+    prompt = want_text(fields, "prompt")
+    model = read_text(fields, "model", DEFAULT_MODEL)
+    count = int(read_number(fields, "n", 1, 1, MOST_IMAGES))
+    size = read_text(fields, "size", "auto")
+    if not SIZE.fullmatch(size):
+        raise Trouble(400, f"Invalid value: '{size}'. Expected auto or WIDTHxHEIGHT.", "invalid_value", "size")
+    read_choice(fields, "output_format", "png", FORMATS)
+    quality = read_choice(fields, "quality", "auto", QUALITIES)
+    if fields.get("stream") in (True, "true"):
+        raise Trouble(400, "Streaming isn't supported by this model.", "invalid_value", "stream")
+    size = DEFAULT_SIZE if size == "auto" else size
+    width, height = frame("images", size=size)
+    details = {"size": size, "quality": "medium" if quality == "auto" else quality, "references": references}
+    return Order("images", model, prompt, width, height, count=count, details=details)
+
+
+def _count_tokens(job: Job) -> dict[str, Any]:
+    order = job.order
+    text = -(-len(order.prompt) // 4)
+    shown = TOKENS_A_REFERENCE * int(order.details["references"])
+    made = job.options.tokens
+    if made is None:
+        made = job.count * -(-order.width * order.height // PIXELS_A_TOKEN)
+    return {
+        "input_tokens": text + shown,
+        "input_tokens_details": {"text_tokens": text, "image_tokens": shown},
+        "output_tokens": made,
+        "output_tokens_details": {"text_tokens": 0, "image_tokens": made},
+        "total_tokens": text + shown + made,
+    }

@@ -1,12 +1,69 @@
-"""Being written."""
+"""OpenAI's speech API, `/v1/audio/speech` (openai-python 3.54.0, `types/audio/speech_create_params.py`).
 
-from app.demo.media.desk import Desk
+Instead of a voice there is a melody, as long as reading the text would take. `wav`, `pcm` and `mp3` are real files, though the
+MP3 is silent; other formats are refused, and so is `stream_format=sse`. What OpenAI calls PCM's type is unverified.
+"""
+
+from app.demo.exchange import Exchange
+from app.demo.media.desk import Desk, Reply, Trouble, read_bearer, read_object
+from app.demo.media.files import File
+from app.demo.media.makers import make_mp3, make_pcm, make_wav
+from app.demo.media.requests import read_choice, read_number, want_text
+from app.demo.media.studio import Job, Order
 from app.demo.routes import Route
+
+MAKERS = {"mp3": make_mp3, "wav": make_wav, "pcm": make_pcm}
+CONTENT_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm"}
+MOST_CHARACTERS = 4_096
+CHARACTERS_A_SECOND = 15
+LEAST_SECONDS = 0.5
+# The answer is held whole.
+MOST_INLINE = 64 << 20
 
 
 class OpenAISpeech:
+    """Answers with the sound itself."""
+
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
     def routes(self) -> list[Route]:
-        return []
+        """Speech alone."""
+        return [Route("POST", "/v1/audio/speech", self.speak)]
+
+    async def speak(self, exchange: Exchange) -> None:
+        """A file of the text's length."""
+        body = await exchange.read_body()
+        try:
+            key, order = read_bearer(exchange), _read_order(body)
+        except Trouble as trouble:
+            await self._desk.refuse(exchange, trouble)
+            return
+        await self._desk.submit(exchange, order, self._write, key=key)
+
+    def _write(self, job: Job) -> Reply:
+        if job.options.fail is not None:
+            self._desk.studio.finish(job, "failed", job.options.fail)
+            raise Trouble(400, job.options.fail, job.options.fail_code)
+        form: str = job.order.details["format"]
+        sound = MAKERS[form](job.order.prompt, job.seconds)
+        size = len(sound) if job.options.big is None else job.options.big
+        if size > MOST_INLINE:
+            raise Trouble(400, f"Demo options: big is at most {MOST_INLINE} here", "demo_options")
+        self._desk.studio.finish(job, "done")
+        file = File(CONTENT_TYPES[form], sound, size)
+        return Reply(200, ((b"content-type", file.content_type.encode()),), file.read(0, size))
+
+
+def _read_order(body: bytes) -> Order:
+    fields = read_object(body)
+    text = want_text(fields, "input", MOST_CHARACTERS)
+    model = want_text(fields, "model")
+    voice = fields.get("voice")
+    if not isinstance(voice, dict) or not isinstance(voice.get("id"), str):
+        want_text(fields, "voice")
+    form = read_choice(fields, "response_format", "mp3", tuple(MAKERS))
+    read_choice(fields, "stream_format", "audio", ("audio",))
+    speed = read_number(fields, "speed", 1, 0.25, 4)
+    seconds = max(LEAST_SECONDS, len(text) / CHARACTERS_A_SECOND / speed)
+    return Order("audio", model, text, 0, 0, seconds=seconds, details={"format": form})

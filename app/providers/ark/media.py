@@ -97,6 +97,7 @@ class ArkMedia:
     takes_urls: bool = True
     idempotent: bool = False
     cancels: bool = True
+    remixes: bool = False
     characters: Characters | None = None
 
     def check(self, job: Job, model: str) -> None:

@@ -42,6 +42,7 @@ class FalMedia:
     takes_urls: bool = True
     idempotent: bool = False
     cancels: bool = True
+    remixes: bool = False
     characters: Characters | None = None
 
     def check(self, job: Job, model: str) -> None:

@@ -38,6 +38,7 @@ class GeminiMedia:
     takes_urls = False
     idempotent = False
     cancels = True
+    remixes = False
     characters: Characters | None = None
 
     def check(self, job: Job, model: str) -> None:

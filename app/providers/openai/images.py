@@ -13,7 +13,7 @@ from typing import Any
 
 from app.core.images import MOST
 from app.core.media import Attachment, Job, Measured
-from app.core.usage import Usage, read_count, read_details
+from app.core.usage import Usage, read_count, read_details, read_part
 from app.errors import UpstreamError, bad_upstream_response, invalid_request
 from app.providers.forms import write_fields, write_file
 from app.providers.jobs import (
@@ -229,4 +229,13 @@ def _read_measured(body: Mapping[str, Any], made: int) -> Measured:
     said = traits({"size": body.get("size"), "quality": body.get("quality")})
     if inside is None or outside is None:
         return Measured(images=made, traits=said)
-    return Measured(images=made, input_tokens=inside, output_tokens=outside, traits=said)
+    made_of = read_details(report, "output_tokens_details")
+    return Measured(
+        images=made,
+        input_tokens=inside,
+        input_image_tokens=read_part(read_details(report, "input_tokens_details"), "image_tokens", inside),
+        output_tokens=outside,
+        # What comes out is a picture; only newer models say how much of it was text.
+        output_image_tokens=read_part(made_of, "image_tokens", outside) if "image_tokens" in made_of else outside,
+        traits=said,
+    )

@@ -22,6 +22,7 @@ class OpenAIMedia:
     takes_urls: bool = False
     idempotent: bool = False
     cancels: bool = False
+    remixes: bool = False
     characters: Characters | None = None
 
     def __init__(self, platform: str, *, exact: bool = True) -> None:

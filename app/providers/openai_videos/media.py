@@ -49,6 +49,7 @@ class OpenAIVideos:
 
     idempotent: bool = False
     cancels: bool = False
+    remixes: bool = True
     characters: Characters | None = None
 
     def check(self, job: Job, model: str) -> None:
@@ -70,6 +71,8 @@ class OpenAIVideos:
         return replace(units, traits={**traits(shape), **units.traits, **_size_traits(size)})
 
     def submit(self, job: Job, model: str, key: str, site: Site) -> Call:
+        if job.remix_of is not None:
+            return Call("POST", f"/videos/{segment(job.remix_of)}/remix", json={"prompt": job.prompt})
         fields: dict[str, Any] = dict(job.extra)
         fields |= {"prompt": job.prompt, "model": model}
         fields["seconds"] = None if job.seconds is None else seconds_text(job.seconds)

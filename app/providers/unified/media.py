@@ -54,6 +54,7 @@ class UnifiedMedia:
     takes_urls: bool = True
     idempotent: bool = False
     cancels: bool = True
+    remixes: bool = False
     """This gateway does; another platform answers 404 or 405, which is not cancelled."""
 
     def __init__(self) -> None:

@@ -36,6 +36,7 @@ class VertexMedia:
     idempotent = False
     # Operations of Veo offer no way to be stopped.
     cancels = False
+    remixes = False
     characters: Characters | None = None
 
     def check(self, job: Job, model: str) -> None:

@@ -22,6 +22,7 @@ class XaiMedia:
     takes_urls: bool = True
     idempotent: bool = False
     cancels: bool = False
+    remixes: bool = False
     characters: Characters | None = None
 
     def check(self, job: Job, model: str) -> None:
