@@ -12,7 +12,7 @@ import httpx2 as httpx
 
 from bench.gateway import FullGateway, start_full
 from bench.processes import BenchError, choose_cores, memory_mb
-from bench.targets import Target, start_upstream
+from bench.targets import UPSTREAM_KEY, Target, start_upstream
 
 TASKS = 10_000
 SETTLE_SECONDS = 75.0  # polls come every 2 seconds at first, and every 10 in the end
@@ -54,6 +54,7 @@ def _set_up(gateway: FullGateway, upstream: Target) -> None:
                 "name": "film",
                 "provider": "demo",
                 "base_url": f"{upstream.base_url}/v1",
+                "api_key": UPSTREAM_KEY,
                 "models": [{"model": "film", "upstream_model": "demo-video?never=1"}],
             },
         ),

@@ -103,10 +103,10 @@ def _read_part(raw: bytes) -> Part:
     head, separator, data = raw.lstrip(b" \t").partition(b"\r\n\r\n")
     if not separator:
         raise ValueError("a part has no end of its headers")
-    headers = {}
+    headers: dict[str, str] = {}
     for line in head.decode("utf-8").split("\r\n")[1:]:
-        name, _, value = line.partition(":")
-        headers[name.strip().lower()] = value.strip()
+        field, _, value = line.partition(":")
+        headers[field.strip().lower()] = value.strip()
     disposition = Message()
     disposition["content-disposition"] = headers.get("content-disposition", "")
     name = disposition.get_param("name", header="content-disposition")

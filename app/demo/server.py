@@ -13,7 +13,7 @@ from app.demo.media.desk import Desk
 from app.demo.media.fakes import FAKES
 from app.demo.media.studio import Studio
 from app.demo.openai_chat import OpenAIChat
-from app.demo.routes import PatternHandler, Route, Router
+from app.demo.routes import Handler, Route, Router
 
 MODELS = ("demo", "demo-large")
 
@@ -32,9 +32,12 @@ class DemoApp:
             await _serve_lifespan(scope, receive, send)
             return
         path: str = scope["path"]
-        found = self.router.find(scope["method"], path)
-        if found is not None:
-            await self._serve(*found, scope, receive, send)
+        handler = self.router.exact.get((scope["method"], path))
+        if handler is not None:
+            await self._serve(handler, scope, receive, send)
+        elif (found := self.router.match(scope["method"], path)) is not None:
+            pattern_handler, values = found
+            await self._serve(lambda exchange: pattern_handler(exchange, *values), scope, receive, send)
         elif path.startswith(PREFIX):
             await self.control(scope, receive, send)
         elif path == "/healthz":
@@ -49,14 +52,12 @@ class DemoApp:
             }
             await reply_json(send, 404, {"error": error})
 
-    async def _serve(
-        self, handler: PatternHandler, values: tuple[str, ...], scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _serve(self, handler: Handler, scope: Scope, receive: Receive, send: Send) -> None:
         journal = self.journal
         entry = journal.begin(scope["method"], scope["path"], scope["query_string"], scope["headers"])
         exchange = Exchange(scope, receive, send, entry, journal)
         try:
-            await handler(exchange, *values)
+            await handler(exchange)
         except ClientGone:
             pass
         finally:

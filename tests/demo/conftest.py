@@ -20,6 +20,7 @@ def demo(demo_process: DemoProcess) -> Iterator[DemoProcess]:
     yield demo_process
     demo_process.control("DELETE", "faults")
     demo_process.control("DELETE", "requests")
+    demo_process.control("DELETE", "jobs")
 
 
 @pytest.fixture(scope="session")

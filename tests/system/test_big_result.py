@@ -1,143 +1,84 @@
-"""A result of 2 GB goes into storage and out to a client through processes that hardly grow."""
+"""A result of 2 GB goes from an upstream into storage and out to a client through a gateway that hardly grows."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import ipaddress
-import json
 import shutil
-import subprocess
-import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
 import psutil
 import pytest
 
-from app.egress.client import Egress
-from app.media.fetch import download
-from app.media.links import Links
-from app.media.storage import Storage, new_output_key
-from tests.gateway import SECRET_KEY, Gateway
+from tests.demo.process import DemoProcess
+from tests.gateway import Gateway, Operator
+from tests.media.client import MediaClient
 
 SIZE = 2 * 1024**3
-PIECE = bytes(range(256)) * 4096
-"""A megabyte that is sent over and over."""
-
 MOST = 100 * 1024 * 1024
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@asynccontextmanager
-async def upstream() -> AsyncIterator[str]:
-    """An upstream's public link to a file of SIZE bytes."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % SIZE)
-        for _ in range(SIZE // len(PIECE)):
-            writer.write(PIECE)
-            await writer.drain()
-        writer.close()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
-        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/result.mp4"
+LOOK = 0.05
 
 
 class Gauge:
-    """The most that a process has grown by since now, in bytes of resident memory, at the moments when it is looked at."""
+    """The most that a process grows by while the block runs, in bytes of resident memory, looked at twenty times a second."""
 
-    def __init__(self, process: psutil.Process) -> None:
-        self._process = process
-        self._before = process.memory_info().rss
+    def __init__(self, gateway: Gateway) -> None:
+        assert gateway.process is not None
+        self._process = psutil.Process(gateway.process.pid)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
         self.grown = 0
+        self.seconds = 0.0
 
-    def look(self) -> None:
-        self.grown = max(self.grown, self._process.memory_info().rss - self._before)
+    def __enter__(self) -> Gauge:
+        self._before, self._started = self._process.memory_info().rss, time.monotonic()
+        self._thread.start()
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.monotonic() - self._started
+        self._over.set()
+        self._thread.join()
 
-async def bring_home(url: str, folder: str, key: str) -> None:
-    """What a worker does with a result, in a process of its own: prints what it took."""
-    storage, egress = Storage(None, Path(folder)), Egress([ipaddress.ip_network("127.0.0.0/8")])
-    egress.start()
-    gauge, started = Gauge(psutil.Process()), time.monotonic()
-
-    async def pieces() -> AsyncIterator[bytes]:
-        async with aclosing(download(egress, url)) as found:
-            async for piece in found:
-                gauge.look()
-                yield piece
-
-    size = await storage.put(key, pieces(), "video/mp4")
-    gauge.look()
-    print(json.dumps({"size": size, "grown": gauge.grown, "seconds": time.monotonic() - started}))
-    await egress.close()
-
-
-async def store(folder: Path, key: str) -> dict[str, float]:
-    async with upstream() as url:
-        command = [sys.executable, "-m", "tests.system.test_big_result", url, str(folder), key]
-        process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.PIPE)
-        output, _ = await process.communicate()
-    assert process.returncode == 0
-    found: dict[str, float] = json.loads(output)
-    return found
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK):
+            self.grown = max(self.grown, self._process.memory_info().rss - self._before)
 
 
 @pytest.fixture
-def alone(start_gateway: Callable[..., Gateway], tmp_path: Path) -> Iterator[tuple[Gateway, Path]]:
-    """A gateway, and the folder of its media, which is cleared at once."""
+def alone(start_gateway: Callable[..., Gateway], tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway whose media is cleared at once."""
     folder = tmp_path / "media"
     if shutil.disk_usage(tmp_path).free < SIZE * 2:
         pytest.skip("not enough disk for a result of 2 GB")
-    yield start_gateway(RELAYGATE_STORAGE_URL=f"file://{folder}"), folder
+    yield start_gateway(RELAYGATE_STORAGE_URL=f"file://{folder}")
     shutil.rmtree(folder)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-async def test_2_gb_pass_in_and_out_in_little_memory(alone: tuple[Gateway, Path]) -> None:
-    gateway, folder = alone
-    key = new_output_key(datetime.now(UTC).date(), 1, "video/mp4")
-
-    stored = await store(folder, key)
-    print(f"\nin: {stored['seconds']:.1f} s, grown by {stored['grown'] / 1e6:.1f} MB")
-    assert stored["size"] == SIZE
-    assert stored["grown"] < MOST
-
-    url = Links([SECRET_KEY], gateway.url, 24).sign(key, datetime.now(UTC))
-    grown, seconds, digest = await asyncio.to_thread(fetch, gateway, url)
-    print(f"out: {seconds:.1f} s, grown by {grown / 1e6:.1f} MB")
-    assert digest == expected()
-    assert grown < MOST
-
-
-def fetch(gateway: Gateway, url: str) -> tuple[int, float, str]:
-    """How much the gateway grew at most while a client took the file, how long it took, and the file's digest."""
-    assert gateway.process is not None
-    gauge, started = Gauge(psutil.Process(gateway.process.pid)), time.monotonic()
-    digest, size = hashlib.sha256(), 0
-    with httpx2.stream("GET", url, timeout=60) as answer:
+def test_2_gb_pass_in_and_out_in_little_memory(alone: Gateway, demo: DemoProcess) -> None:
+    operator = Operator(alone, demo.url)
+    model = operator.model(kind="video", price={"per_video": "0.1"}, max_output_tokens=None)
+    operator.channel(model, f"demo-video?seconds=0&big={SIZE}", provider="demo")
+    client = MediaClient(alone, operator.customer())
+    with Gauge(alone) as copying:
+        task = client.wait(client.submit(model), timeout=300)
+    print(f"\nin: {copying.seconds:.1f} s, grown by {copying.grown / 1e6:.1f} MB")
+    assert task["status"] == "SUCCESS"
+    size = 0
+    with Gauge(alone) as serving, httpx2.stream("GET", task["data"]["output"], timeout=60) as answer:
         assert answer.status_code == 200
-        for piece in answer.iter_bytes(len(PIECE)):
-            digest.update(piece)
+        assert answer.headers["content-type"] == "video/mp4"
+        for piece in answer.iter_bytes(1024 * 1024):
+            if not size:
+                assert piece[4:8] == b"ftyp"
             size += len(piece)
-            gauge.look()
+    print(f"out: {serving.seconds:.1f} s, grown by {serving.grown / 1e6:.1f} MB")
     assert size == SIZE
-    return gauge.grown, time.monotonic() - started, digest.hexdigest()
-
-
-def expected() -> str:
-    digest = hashlib.sha256()
-    for _ in range(SIZE // len(PIECE)):
-        digest.update(PIECE)
-    return digest.hexdigest()
-
-
-if __name__ == "__main__":
-    asyncio.run(bring_home(*sys.argv[1:]))
+    assert copying.grown < MOST
+    assert serving.grown < MOST
+    client.close()
+    operator.close()

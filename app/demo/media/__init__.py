@@ -6,6 +6,7 @@
 | `options.py` | the options that script a job: `demo-video?polls=3&fail=no+luck` |
 | `desk.py` | the steps that all fakes share: `submit`, `poll`, `send_file`; `Trouble` is an error to be answered |
 | `files.py`, `makers/` | the results: real PNG, WAV and MP4 files, made from the prompt |
+| `requests.py` | fields as JSON or as a form (`app.demo.forms`), checked as OpenAI does |
 | `frames.py` | `frame`: width and height from a vendor's words |
 | `fakes.py` | the list of fakes |
 

@@ -1,6 +1,6 @@
 """OpenAI's images API, `/v1/images/generations` and `/v1/images/edits` (openai-python 3.54.0, `types/image*.py`).
 
-It makes PNG only, and doesn't stream. Tokens: one for every 32 by 32 pixels, in and out, and one for every four characters of
+Both are there without `/v1` too. It makes PNG only, and doesn't stream. Tokens: one for every 32 by 32 pixels, in and out, and one for every four characters of
 the prompt: true of nobody's models, but exact. `quirk=url` answers with links, `quirk=no_usage` without usage, as others do.
 """
 
@@ -11,12 +11,13 @@ from typing import Any
 
 from app.demo.exchange import Exchange
 from app.demo.forms import Form
-from app.demo.media.desk import Desk, Reply, Trouble, file_url, read_bearer, write_json
+from app.demo.media.desk import Desk, Reply, Trouble, file_url, read_bearer, read_object, write_json
 from app.demo.media.frames import frame
 from app.demo.media.requests import read_choice, read_fields, read_number, read_text, want_text
 from app.demo.media.studio import Job, Order
 from app.demo.routes import Route
 
+BASES = ("/v1", "")
 DEFAULT_MODEL, DEFAULT_SIZE = "gpt-image-2", "1024x1024"
 FORMATS = ("png",)
 QUALITIES = ("auto", "low", "medium", "high", "xhigh", "max", "standard", "hd")
@@ -38,8 +39,12 @@ class OpenAIImages:
     def routes(self) -> list[Route]:
         """Making and editing."""
         return [
-            Route("POST", "/v1/images/generations", self.generate),
-            Route("POST", "/v1/images/edits", self.edit),
+            route
+            for base in BASES
+            for route in (
+                Route("POST", f"{base}/images/generations", self.generate),
+                Route("POST", f"{base}/images/edits", self.edit),
+            )
         ]
 
     async def generate(self, exchange: Exchange) -> None:
@@ -53,7 +58,10 @@ class OpenAIImages:
     async def _answer(self, exchange: Exchange, *, edits: bool) -> None:
         body = await exchange.read_body()
         try:
-            key, form = read_bearer(exchange), read_fields(exchange, body)
+            key = read_bearer(exchange)
+            form = read_fields(exchange, body) if edits else Form(read_object(body), {})
+            if not edits:
+                _check_types(form.fields)
             order = _read_order(form, _count_references(form) if edits else 0)
         except Trouble as trouble:
             await self._desk.refuse(exchange, trouble)
@@ -100,6 +108,15 @@ def _count_references(form: Form) -> int:
         if any(not file.data for file in files):
             raise Trouble(400, f"The file of '{name}' is empty.", "empty_file", name)
     return count
+
+
+def _check_types(fields: dict[str, Any]) -> None:
+    """JSON has numbers and truths of its own; only forms spell them as text."""
+    count, streams = fields.get("n"), fields.get("stream")
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int)):
+        raise Trouble(400, "Invalid type for 'n': expected an integer.", "invalid_type", "n")
+    if streams is not None and not isinstance(streams, bool):
+        raise Trouble(400, "Invalid type for 'stream': expected a boolean.", "invalid_type", "stream")
 
 
 def _read_order(form: Form, references: int) -> Order:

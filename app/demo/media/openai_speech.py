@@ -1,7 +1,7 @@
-"""OpenAI's speech API, `/v1/audio/speech` (openai-python 3.54.0, `types/audio/speech_create_params.py`).
+"""OpenAI's speech API, `/v1/audio/speech` and `/audio/speech` (openai-python 3.54.0, `types/audio/speech_create_params.py`).
 
-Instead of a voice there is a melody, as long as reading the text would take. `wav`, `pcm` and `mp3` are real files, though the
-MP3 is silent; other formats are refused, and so is `stream_format=sse`. What OpenAI calls PCM's type is unverified.
+Instead of a voice there is a melody, as long as reading the text would take. `wav`, `pcm` and `mp3` are real files, though
+the MP3 is silent; other formats are refused, and so is `stream_format=sse`. What OpenAI calls PCM's type is unverified.
 """
 
 from app.demo.exchange import Exchange
@@ -12,6 +12,7 @@ from app.demo.media.requests import read_choice, read_number, want_text
 from app.demo.media.studio import Job, Order
 from app.demo.routes import Route
 
+BASES = ("/v1", "")
 MAKERS = {"mp3": make_mp3, "wav": make_wav, "pcm": make_pcm}
 CONTENT_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm"}
 MOST_CHARACTERS = 4_096
@@ -29,7 +30,7 @@ class OpenAISpeech:
 
     def routes(self) -> list[Route]:
         """Speech alone."""
-        return [Route("POST", "/v1/audio/speech", self.speak)]
+        return [Route("POST", f"{base}/audio/speech", self.speak) for base in BASES]
 
     async def speak(self, exchange: Exchange) -> None:
         """A file of the text's length."""

@@ -1,4 +1,4 @@
-"""OpenAI's videos API, `/v1/videos`, as openai-python 3.54.0 speaks it (`resources/videos.py`, `types/video*.py`).
+"""OpenAI's videos API, `/v1/videos` and `/videos`, as openai-python 3.54.0 speaks it (`resources/videos.py`, `types/video*.py`).
 
 OpenAI's own was shut down in September 2026; others go on serving it. Every call needs a key. Unverified: what it says to a
 download before its time, that a job in progress can be deleted, and for how long files stay.
@@ -6,7 +6,6 @@ download before its time, that a job in progress can be deleted, and for how lon
 
 import re
 import secrets
-import time
 from typing import Any
 
 from app.demo.exchange import Exchange
@@ -17,6 +16,7 @@ from app.demo.media.requests import read_choice, read_fields, read_number, read_
 from app.demo.media.studio import MAX_JOBS, Job, Look, Order
 from app.demo.routes import Route
 
+BASES = ("/v1", "")
 STATUSES = {"queued": "queued", "running": "in_progress", "done": "completed"}
 DEFAULT_MODEL, DEFAULT_SECONDS, DEFAULT_SIZE = "sora-2", 4.0, "720x1280"
 SIZE = re.compile(r"\d{2,4}x\d{2,4}", re.ASCII)
@@ -34,16 +34,19 @@ class OpenAIVideos:
 
     def routes(self) -> list[Route]:
         """Videos, their files, and characters, which come first: their paths are like a video's."""
-        path = "/v1/videos"
         return [
-            Route("POST", path, self.create),
-            Route("GET", path, self.list),
-            Route("POST", f"{path}/characters", self.create_character),
-            Route("GET", f"{path}/characters/{{job_id}}", self.retrieve_character),
-            Route("GET", f"{path}/{{job_id}}", self.retrieve),
-            Route("DELETE", f"{path}/{{job_id}}", self.delete),
-            Route("GET", f"{path}/{{job_id}}/content", self.content),
-            Route("POST", f"{path}/{{job_id}}/remix", self.remix),
+            route
+            for path in (f"{base}/videos" for base in BASES)
+            for route in (
+                Route("POST", path, self.create),
+                Route("GET", path, self.list_videos),
+                Route("POST", f"{path}/characters", self.create_character),
+                Route("GET", f"{path}/characters/{{job_id}}", self.retrieve_character),
+                Route("GET", f"{path}/{{job_id}}", self.retrieve),
+                Route("DELETE", f"{path}/{{job_id}}", self.delete),
+                Route("GET", f"{path}/{{job_id}}/content", self.content),
+                Route("POST", f"{path}/{{job_id}}/remix", self.remix),
+            )
         ]
 
     async def create(self, exchange: Exchange) -> None:
@@ -85,7 +88,7 @@ class OpenAIVideos:
             exchange.add_header(b"openai-poll-after-ms", str(job.options.poll_after_ms))
         await self._desk.poll(exchange, job_id, lambda job, look: write_json(_write_video(job, look)))
 
-    async def list(self, exchange: Exchange) -> None:
+    async def list_videos(self, exchange: Exchange) -> None:
         """Videos by time, `order` `desc` unless told, `limit` of them (20), those `after` an id; no poll."""
         await exchange.read_body()
         query: dict[str, Any] = dict(exchange.query())
@@ -200,8 +203,7 @@ def _read_order(exchange: Exchange, body: bytes) -> Order:
     size = read_text(fields, "size", DEFAULT_SIZE)
     if not SIZE.fullmatch(size):
         raise Trouble(400, f"Invalid value: '{size}'. Expected WIDTHxHEIGHT.", "invalid_value", "size")
-    reference = fields.get("input_reference")
-    if reference is not None and not (isinstance(reference, dict) and {"image_url", "file_id"} & reference.keys()):
+    if not _is_reference(fields.get("input_reference")):
         message = "Invalid 'input_reference': expected a file, or an object with image_url or file_id."
         raise Trouble(400, message, "invalid_type", "input_reference")
     if any(not file.data for file in form.files.get("input_reference", ())):
@@ -210,8 +212,16 @@ def _read_order(exchange: Exchange, body: bytes) -> Order:
     return Order("videos", model, prompt, width, height, seconds=seconds, details={"size": size})
 
 
+def _is_reference(value: object) -> bool:
+    """Whether it is none at all, or an object that names a picture."""
+    if value is None:
+        return True
+    named = [value.get("image_url"), value.get("file_id")] if isinstance(value, dict) else []
+    return any(named) and all(item is None or isinstance(item, str) for item in named)
+
+
 def _write_video(job: Job, look: Look) -> dict[str, Any]:
-    finished = None if look.finished_at is None else int(look.finished_at)
+    finished = int(look.finished_at) if look.state == "done" and look.finished_at is not None else None
     video: dict[str, Any] = {
         "id": job.id,
         "object": "video",
@@ -219,8 +229,8 @@ def _write_video(job: Job, look: Look) -> dict[str, Any]:
         "status": STATUSES.get(look.state, "failed"),
         "progress": look.progress,
         "created_at": int(job.created_at),
-        "completed_at": finished if look.state == "done" else None,
-        "expires_at": int(time.time()) + KEPT_SECONDS if look.state == "done" else None,
+        "completed_at": finished,
+        "expires_at": None if finished is None else finished + KEPT_SECONDS,
         "prompt": job.order.prompt,
         "seconds": f"{job.seconds:g}",
         "size": job.order.details["size"],

@@ -30,6 +30,7 @@ def _film(film: Film, frames: int) -> tuple[list[bytes], list[int]]:
     """The samples, and the numbers of those that stand alone, counted from 1."""
     most_keys = max(1, TILES_BUDGET // (film.across * film.down))
     every = max(KEY_EVERY, -(-frames // most_keys))
+    stills = [film.still_frame(since) for since in range(min(every, frames))]
     samples, keys = [], []
     for index in range(frames):
         count, since = divmod(index, every)
@@ -37,7 +38,7 @@ def _film(film: Film, frames: int) -> tuple[list[bytes], list[int]]:
             keys.append(index + 1)
             unit = film.key_frame(count, index * RING // 250)  # once around in ten seconds
         else:
-            unit = film.still_frame(since)
+            unit = stills[since]
         samples.append(struct.pack(">I", len(unit)) + unit)
     return samples, keys
 
