@@ -1,4 +1,4 @@
-"""The `relaygate` command as people type it: every subcommand in a process of its own."""
+"""The `relaygate` command: every call in a process of its own, most of them forked off one that has loaded the code."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from tests.catalog.lists import published
 from tests.catalog.publisher import run_publisher
 from tests.demo.process import DemoProcess
 from tests.gateway import SECRET_KEY, Gateway, free_port
+from tests.zygote import Zygote, zygote
 
 SECRET = "upstream-secret-0123456789"
 
@@ -51,6 +51,7 @@ class Shell:
 
     folder: Path
     settings: dict[str, str]
+    zygote: Zygote
 
     @property
     def environment(self) -> dict[str, str]:
@@ -58,6 +59,12 @@ class Shell:
         return {**inherited, "COLUMNS": "200", **self.settings}
 
     def run(self, *arguments: str, **settings: str) -> Done:
+        done = Done(*self.zygote.run(arguments, {**self.environment, **settings}, self.folder))
+        assert "Traceback" not in done.err, done.err
+        return done
+
+    def type(self, *arguments: str, **settings: str) -> Done:
+        """As people do it: Python starts for this command alone."""
         command = [sys.executable, "-m", "app", *arguments]
         environment = {**self.environment, **settings}
         done = subprocess.run(
@@ -78,9 +85,8 @@ class Shell:
         return done.out
 
     def refusals(self, *commands: Sequence[str]) -> list[str]:
-        """What each says that was wrong; two at a time, because a process takes a second to start."""
-        with ThreadPoolExecutor(2) as pool:
-            return [done.refused() for done in pool.map(lambda command: self.run(*command), commands)]
+        """What each says that was wrong."""
+        return [self.run(*command).refused() for command in commands]
 
     def rows(self, *arguments: str) -> list[dict[str, str]]:
         """A printed table, by column."""
@@ -90,17 +96,24 @@ class Shell:
 
 
 @pytest.fixture(scope="module")
-def shell(work_dir: Path, new_database: Callable[[], str]) -> Shell:
-    """An empty database that nobody serves."""
-    folder = work_dir / "cli"
-    folder.mkdir()
-    return Shell(folder, {"RELAYGATE_DATABASE_URL": new_database(), "RELAYGATE_SECRET_KEY": SECRET_KEY})
+def loaded() -> Iterator[Zygote]:
+    with zygote() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
-def served(gateway: Gateway, work_dir: Path) -> Shell:
+def shell(work_dir: Path, new_database: Callable[[], str], loaded: Zygote) -> Shell:
+    """An empty database that nobody serves."""
+    folder = work_dir / "cli"
+    folder.mkdir()
+    return Shell(folder, {"RELAYGATE_DATABASE_URL": new_database(), "RELAYGATE_SECRET_KEY": SECRET_KEY}, loaded)
+
+
+@pytest.fixture(scope="module")
+def served(gateway: Gateway, work_dir: Path, loaded: Zygote) -> Shell:
     """The database of a gateway that runs."""
-    return Shell(work_dir, {"RELAYGATE_DATABASE_URL": gateway.database_url, "RELAYGATE_SECRET_KEY": SECRET_KEY})
+    settings = {"RELAYGATE_DATABASE_URL": gateway.database_url, "RELAYGATE_SECRET_KEY": SECRET_KEY}
+    return Shell(work_dir, settings, loaded)
 
 
 def test_migrate_makes_the_schema_and_then_nothing(shell: Shell) -> None:
@@ -114,11 +127,11 @@ def test_commands_migrate_an_empty_database(shell: Shell, new_database: Callable
 
 
 def test_version(shell: Shell) -> None:
-    assert re.fullmatch(r"relaygate \d+\.\d+\.\d+\n", shell.succeed("version"))
+    assert re.fullmatch(r"relaygate \d+\.\d+\.\d+\n", shell.type("version").out)
 
 
 def test_help_names_every_command(shell: Shell) -> None:
-    text = shell.succeed("--help")
+    text = shell.type("--help").out
     for name in (
         "serve",
         "migrate",
@@ -312,7 +325,7 @@ def test_audit_tells_drift_by_its_exit_code(shell: Shell, new_database: Callable
     ],
 )
 def test_wrong_settings_are_one_clear_line(shell: Shell, settings: dict[str, str], message: str) -> None:
-    line = shell.run("accounts", "list", **settings).refused()
+    line = shell.type("accounts", "list", **settings).refused()
     assert message in line
     assert "hunter2" not in line
 
@@ -371,12 +384,12 @@ def test_demo_runs_the_demo_upstream(shell: Shell) -> None:
             process.wait(10)
 
 
-def test_shares_the_embedded_database_with_a_running_gateway(work_dir: Path) -> None:
+def test_shares_the_embedded_database_with_a_running_gateway(work_dir: Path, loaded: Zygote) -> None:
     """Before, beside and after `relaygate serve`, on nothing but a data directory."""
     folder = work_dir / "own"
     folder.mkdir()
     port = free_port()
-    shell = Shell(folder, {"RELAYGATE_DATA_DIR": str(folder / "data"), "RELAYGATE_PORT": str(port)})
+    shell = Shell(folder, {"RELAYGATE_DATA_DIR": str(folder / "data"), "RELAYGATE_PORT": str(port)}, loaded)
     shell.succeed("accounts", "create", "before")
     token = shell.succeed("admin-token").strip()
     command = [sys.executable, "-m", "app", "serve"]
