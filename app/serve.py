@@ -156,6 +156,7 @@ def _welcome(ready: Ready, url: str) -> str:
             _curl(url, ready.demo_key),
         ]
         lines += ["", _python(url, ready.demo_key)]
+        lines += ["", "A video takes some seconds; the answer names the task:", "", _video(url, ready.demo_key)]
     return "\n".join([*lines, ""])
 
 
@@ -164,6 +165,14 @@ def _curl(url: str, key: str) -> str:
   -H "Authorization: Bearer {key}" \\
   -H "Content-Type: application/json" \\
   -d '{{"model": "demo", "messages": [{{"role": "user", "content": "Hello"}}]}}'"""
+
+
+def _video(url: str, key: str) -> str:
+    return f"""curl {url}/v2/videos/generations \\
+  -H "Authorization: Bearer {key}" \\
+  -H "Content-Type: application/json" \\
+  -d '{{"model": "demo-video", "prompt": "A cat on a bicycle", "duration": "5"}}'
+curl -H "Authorization: Bearer {key}" {url}/v2/videos/generations/TASK_ID"""
 
 
 def _python(url: str, key: str) -> str:

@@ -1,4 +1,4 @@
-"""`/admin/v1/deliveries`: what accounts were told, every attempt at it, another try, and a sample on request."""
+"""`/admin/v1/deliveries`: webhooks and callbacks of accounts, every attempt at them, another try, and a sample on request."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ DELIVERY_EXAMPLE: dict[str, Any] = {
     "account_id": 1,
     "webhook_id": "msg_0f8b6a1c2d3e4f5061728394a5b6c7d8",
     "topic": "user_quota_too_low",
+    "url": None,
     "body": '{"topic": "user_quota_too_low", "data": {"quota": 0.5}}',
     "test": False,
     "state": "delivered",
@@ -55,7 +56,7 @@ class DeliveryQuery(PageQuery):
 
     account_id: QueryId | None = None
     state: State | None = None
-    topic: Name | None = Field(None, examples=["user_quota_too_low"])
+    topic: Name | None = Field(None, examples=["user_quota_too_low", "task_finished"])
 
 
 class DeliveryBody(Shape):
@@ -65,6 +66,7 @@ class DeliveryBody(Shape):
     account_id: int
     webhook_id: str = Field(description="What the receiver gets as `webhook-id`, the same in every attempt")
     topic: str
+    url: str | None = Field(description="Where a callback goes; null: to the account's webhook as it is set then")
     body: str = Field(description="What is posted, byte for byte")
     test: bool = Field(description="A sample that an operator asked for")
     state: State
@@ -116,8 +118,8 @@ async def get_delivery(delivery_id: PathId, connection: ConnectionDep) -> Delive
 
 @deliveries.post("/{delivery_id}/redeliver", status_code=202, summary="Deliver again", responses=NOT_FOUND)
 async def redeliver(delivery_id: PathId, connection: ConnectionDep) -> DeliveryDetail:
-    """Due at once and for 24 more hours, whatever became of it before, under the same id and to the webhook as it is
-    set now.
+    """Due at once and for 24 more hours, whatever became of it before, under the same id: a callback to its `url`, anything
+    else to the webhook as it is set now.
     """
     await outbox.redeliver(connection, delivery_id)
     return await _show(connection, delivery_id)
@@ -147,6 +149,7 @@ def _write(delivery: Delivery) -> dict[str, Any]:
         "account_id": delivery.account_id,
         "webhook_id": message_id(delivery.event_id),
         "topic": delivery.topic,
+        "url": delivery.url,
         "body": delivery.body,
         "test": delivery.test,
         "state": cast(State, delivery.state),

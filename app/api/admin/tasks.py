@@ -13,7 +13,8 @@ from app.api.admin.paging import Page, PageQuery, page_of, read_name_cursor
 from app.api.admin.shapes import ErrorBody, Name, QueryId, Shape, refuse, refused
 from app.api.admin.usage_filter import REFUSALS
 from app.api.context import ConnectionDep, ServicesDep
-from app.core.media import Scope, Status
+from app.api.media.shapes import TaskStatus
+from app.core.media import Scope
 from app.ledger.reports import open_report
 from app.media import operate
 from app.media.operate import Inside
@@ -70,7 +71,7 @@ class TaskQuery(PageQuery):
     channel_id: QueryId | None = None
     model: Name | None = None
     scope: Scope | None = None
-    status: Status | None = None
+    status: TaskStatus | None = None
     step: Step | None = Field(None, description="What is to be done next; `stuck` waits for you")
 
 
@@ -86,7 +87,7 @@ class TaskBody(Shape):
     model: str
     job: dict[str, Any] = Field(description="What is to be made")
     units: dict[str, Any] = Field(description="What was held for")
-    status: Status
+    status: TaskStatus
     progress: int
     fail_reason: str
     fail_code: str | None
@@ -168,7 +169,7 @@ def _write(task: Task, inside: Inside, view: View) -> TaskBody:
         model=task.model,
         job=task.job.write(),
         units=task.units,
-        status=task.status,
+        status=task.status.value,
         progress=task.progress,
         fail_reason=task.fail_reason,
         fail_code=task.fail_code,
