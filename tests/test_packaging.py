@@ -86,6 +86,7 @@ def test_settings_are_read_from_a_filled_in_example(tmp_path: Path) -> None:
         "RELAYGATE_ALLOWED_PRIVATE_NETWORKS": "10.1.0.0/16",
         "RELAYGATE_RETENTION_MONTHS": "13",
         "RELAYGATE_PRICE_UPDATE_URL": "https://prices.example.com/data.json",
+        "RELAYGATE_STORAGE_URL": "s3://bucket/prefix",
         "RELAYGATE_PORT": "9000",
     }
     assert all(filled.values()), "every setting has a value here, or the test reads less than it says"
@@ -333,12 +334,14 @@ def error_codes() -> Iterator[str]:
     for tree in trees:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
-                place = positions.get(getattr(node.func, "id", getattr(node.func, "attr", "")))
+                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                place = positions.get(name)
+                if place is not None and name == "__init__":  # of a base class: `super()` gives the `self`
+                    place -= 1
                 if place is not None and len(node.args) > place:
                     yield from constants(node.args[place])
-                yield from (
-                    code for word in node.keywords if word.arg in ("code", "error") for code in constants(word.value)
-                )
+                named = [word.value for word in node.keywords if word.arg in ("code", "error", "fail_code")]
+                yield from (code for value in named for code in constants(value))
             elif isinstance(node, ast.Assign):
                 for target in node.targets:
                     yield from bound_codes(target, node.value)
@@ -351,11 +354,14 @@ def error_codes() -> Iterator[str]:
 
 
 def takers_of_a_code(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Functions, and classes by their constructor, with a parameter named `code`; and its place in a call."""
+    """Functions, and classes by their constructor or fields, with a parameter named `code`; and its place in a call."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             makers = [item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"]
             yield from ((node.name, place - 1) for maker in makers for _, place in takers_of_a_code(maker))
+            fields = [getattr(item.target, "id", "") for item in node.body if isinstance(item, ast.AnnAssign)]
+            if "code" in fields and not makers:
+                yield node.name, fields.index("code")
         elif isinstance(node, ast.FunctionDef):
             names = [argument.arg for argument in node.args.args]
             if "code" in names:

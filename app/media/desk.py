@@ -25,6 +25,7 @@ from app.media.route import find_model, find_ways, most
 from app.media.storage import Storage, StorageError, new_input_key
 from app.media.store import NewTask, Refused
 from app.media.task import Source, Task
+from app.providers.media import Handle
 from app.relay.limits import refusal_error
 
 SECONDS_BY_SCOPE = {Scope.IMAGES: 900.0, Scope.VIDEOS: 3600.0, Scope.AUDIO: 900.0}
@@ -62,7 +63,7 @@ class TaskDesk:
         pinned_to = await self._pin(principal, job, pinned_to)
         self._check_characters(principal, model, job)
         ways = find_ways(model, job, pinned_to)
-        amount, dearest = most(ways, principal, model)
+        amount, dearest = most(ways, principal, model, job.scope)
         digest = None if idempotency_key is None else _digest(job, notify_hook)
         stored, keys = await self._store_inputs(job)
         new = NewTask(
@@ -136,15 +137,21 @@ class TaskDesk:
         """Has it stopped: soon it is a FAILURE, and what was held is given back. Raises GatewayError 409
         `task_not_cancellable` for one that is final, or that its upstream, which works on it already, can't stop.
         """
-        channel = None if task.channel_id is None else self._catalog.snapshot.channels.get(task.channel_id)
-        media = None if channel is None else channel.provider.media
-        if task.upstream_id is not None and media is not None and not media.cancels:
-            raise _not_cancellable("The upstream works on it and can't stop it any more.")
         async with self._engine.begin() as connection:
+            handle = await store.find_handle(connection, principal.account_id, task.id)
+            if handle is not None and not self._can_stop(*handle):
+                raise _not_cancellable("The upstream works on it and can't stop it any more.")
             asked = await store.ask_to_cancel(connection, principal.account_id, task.id)
         if asked is None:
             raise _not_cancellable("It is finished already.")
         return asked
+
+    def _can_stop(self, channel_id: int, handle: Handle) -> bool:
+        channel = self._catalog.snapshot.channels.get(channel_id)
+        media = None if channel is None else channel.provider.media
+        if channel is None or media is None:
+            return True  # there is nobody left to be stopped
+        return media.cancels and media.cancel(handle, channel.site) is not None
 
     async def delete(self, principal: Principal, task: Task) -> None:
         """Forgets a final task and its files. Raises GatewayError 409 for one that isn't final."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.accounts.principals import Principal
 from app.catalog.snapshot import Candidate, Model, Snapshot
-from app.core.media import KIND_BY_SCOPE, Job
+from app.core.media import KIND_BY_SCOPE, Job, Scope
 from app.core.usage import Usage
 from app.errors import Blame, GatewayError, Kind, invalid_request
 from app.providers.media import Media
@@ -83,7 +83,20 @@ def find_ways(model: Model, job: Job, pinned_to: int | None = None) -> list[Way]
     )
 
 
-def most(ways: Sequence[Way], principal: Principal, model: Model) -> tuple[int, Way]:
+ASSUMED_MILLISECONDS = 10_000
+"""What is held for where neither the request nor the upstream's defaults say how long it will be: Sora's usual length.
+What is made is measured."""
+
+
+def _held(way: Way, scope: Scope) -> Usage:
+    units = way.units
+    if scope is Scope.IMAGES or units.milliseconds or units.characters:
+        return units
+    return replace(units, milliseconds=ASSUMED_MILLISECONDS)
+
+
+def most(ways: Sequence[Way], principal: Principal, model: Model, scope: Scope) -> tuple[int, Way]:
     """What is held: the dearest way's price in nano-dollars, and that way."""
-    costs = [(way.candidate.price.cost(way.units, principal.ratio_ppm, model.group_ppm), way) for way in ways]
+    ratios = principal.ratio_ppm, model.group_ppm
+    costs = [(way.candidate.price.cost(_held(way, scope), *ratios), way) for way in ways]
     return max(costs, key=lambda pair: pair[0])

@@ -20,6 +20,7 @@ from app.errors import GatewayError, Kind
 from app.ledger.records import Refusal
 from app.ledger.wallets import lock_account
 from app.media.task import Source, StoredOutput, Task
+from app.providers.media import Handle
 
 OWNER = UUID(int=0)
 """Owns the holds of tasks: the migration gives it a lease without end, since a task outlives the process that began it."""
@@ -214,6 +215,18 @@ async def ask_to_cancel(connection: AsyncConnection, account_id: int, task_id: s
         return None
     await announce(connection)
     return read_task(row)
+
+
+async def find_handle(connection: AsyncConnection, account_id: int, task_id: str) -> tuple[int, Handle] | None:
+    """The channel that works on a task, and the task's name there; None where none has it for certain."""
+    columns = tasks.c
+    query = select(columns.channel_id, columns.upstream_id, columns.memo, columns.scope, columns.upstream_model).where(
+        columns.account_id == account_id, columns.id == task_id, columns.step == "poll"
+    )
+    row = (await connection.execute(query)).one_or_none()
+    if row is None or row.channel_id is None or row.upstream_id is None:
+        return None
+    return row.channel_id, Handle(row.upstream_id, row.memo, Scope(row.scope), row.upstream_model or "")
 
 
 async def mark_deleted(connection: AsyncConnection, account_id: int, task_id: str) -> None:

@@ -91,7 +91,7 @@ def test_a_body_that_is_no_object_is_refused(admin: httpx2.Client) -> None:
 
 
 def test_unknown_endpoints_are_404_in_the_same_shape(admin: httpx2.Client) -> None:
-    for path in ("/tasks", "/nothing"):
+    for path in ("/console", "/nothing"):
         response = admin.get(path)
         assert response.status_code == 404
         assert response.json()["error"]["code"] == "not_found"

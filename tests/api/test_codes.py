@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from tests.api.scan import assert_refused
 from tests.gateway import SECRET_KEY, Customer, Gateway, Operator
 from tests.test_cli import Shell
+from tests.zygote import zygote
 
 CODE = re.compile(r"RG(-[0-9A-HJKMNP-TV-Z]{5}){6}")
 
@@ -172,8 +174,10 @@ def test_a_batch_that_isnt_there(admin: httpx2.Client, path: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def shell(gateway: Gateway, work_dir: Path) -> Shell:
-    return Shell(work_dir, {"RELAYGATE_DATABASE_URL": gateway.database_url, "RELAYGATE_SECRET_KEY": SECRET_KEY})
+def shell(gateway: Gateway, work_dir: Path) -> Iterator[Shell]:
+    settings = {"RELAYGATE_DATABASE_URL": gateway.database_url, "RELAYGATE_SECRET_KEY": SECRET_KEY}
+    with zygote() as loaded:
+        yield Shell(work_dir, settings, loaded)
 
 
 class TestCommand:

@@ -38,6 +38,7 @@ def test_put_creates_and_then_replaces(admin: httpx2.Client, name: str) -> None:
         "description": "Two\nlines, 研究.",
         "context_window": 128000,
         "max_output_tokens": 4096,
+        "task_timeout": None,
         "aliases": [f"{name}-b", f"{name}-a"],
         "price": {"input_mtok": "0.150", "output_mtok": 0.6, "cache_read_mtok": "0", "per_call": 1},
     }
@@ -66,6 +67,7 @@ def test_put_creates_and_then_replaces(admin: httpx2.Client, name: str) -> None:
         "description": None,
         "context_window": None,
         "max_output_tokens": None,
+        "task_timeout": None,
         "aliases": [],
         "price": None,
         "price_ref": None,
@@ -103,7 +105,7 @@ def test_a_patch_changes_what_is_given(admin: httpx2.Client, name: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "named"),
     [
-        ("kind", "image", "kind"),
+        ("kind", "music", "kind"),
         ("kind", None, "kind"),
         ("description", "a\x00", "description"),
         ("description", "a" * 4001, "description"),

@@ -51,7 +51,7 @@ async def test_a_job_is_made(demo: DemoProcess, send: Send, scope: Scope) -> Non
     assert len(seen) == 3
     assert seen == sorted(seen, key=lambda status: status.rank)
     kind = {Scope.IMAGES: "image/png", Scope.VIDEOS: "video/mp4", Scope.AUDIO: "audio/wav"}[scope]
-    assert [(output.content_type, output.keep) for output in outcome.outputs] == [(kind, False)]
+    assert [(output.content_type, output.keep) for output in outcome.outputs] == [(kind, True)]
 
 
 async def test_a_failure_is_told(demo: DemoProcess, send: Send) -> None:

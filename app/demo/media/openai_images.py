@@ -1,7 +1,8 @@
 """OpenAI's images API, `/v1/images/generations` and `/v1/images/edits` (openai-python 3.54.0, `types/image*.py`).
 
-Both are there without `/v1` too. It makes PNG only, and doesn't stream. Tokens: one for every 32 by 32 pixels, in and out, and one for every four characters of
-the prompt: true of nobody's models, but exact. `quirk=url` answers with links, `quirk=no_usage` without usage, as others do.
+Both are there without `/v1` too. They make PNG only, and don't stream. Tokens: one for every 32 by 32 pixels, in and out,
+and one for every four characters of the prompt: true of nobody's models, but exact. `quirk=url` answers with links,
+`quirk=no_usage` without usage, as others do.
 """
 
 import re

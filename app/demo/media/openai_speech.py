@@ -1,7 +1,8 @@
-"""OpenAI's speech API, `/v1/audio/speech` and `/audio/speech` (openai-python 3.54.0, `types/audio/speech_create_params.py`).
+"""OpenAI's speech API, `/v1/audio/speech` (openai-python 3.54.0, `types/audio/speech_create_params.py`).
 
-Instead of a voice there is a melody, as long as reading the text would take. `wav`, `pcm` and `mp3` are real files, though
-the MP3 is silent; other formats are refused, and so is `stream_format=sse`. What OpenAI calls PCM's type is unverified.
+It is there without `/v1` too. Instead of a voice there is a melody, as long as reading the text would take. `wav`, `pcm` and
+`mp3` are real files, though the MP3 is silent; other formats are refused, and so is `stream_format=sse`. What OpenAI calls
+PCM's type is unverified.
 """
 
 from app.demo.exchange import Exchange

@@ -1,7 +1,7 @@
-"""OpenAI's videos API, `/v1/videos` and `/videos`, as openai-python 3.54.0 speaks it (`resources/videos.py`, `types/video*.py`).
+"""OpenAI's videos API, `/v1/videos`, as openai-python 3.54.0 speaks it (`resources/videos.py`, `types/video*.py`).
 
-OpenAI's own was shut down in September 2026; others go on serving it. Every call needs a key. Unverified: what it says to a
-download before its time, that a job in progress can be deleted, and for how long files stay.
+It is there without `/v1` too. OpenAI's own was shut down in September 2026; others go on serving it. Every call needs a key.
+Unverified: what it says to a download before its time, that a job in progress can be deleted, and for how long files stay.
 """
 
 import re

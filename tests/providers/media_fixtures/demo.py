@@ -37,7 +37,7 @@ CASES: tuple[Case, ...] = (
         "made",
         handle("demo-1"),
         reply({"task_id": "demo-1", "status": "SUCCESS", "data": {"output": f"{ROOT}/files/1.mp4"}}),
-        Done((Output("video/mp4", url=f"{ROOT}/files/1.mp4", keep=False),)),
+        Done((Output("video/mp4", url=f"{ROOT}/files/1.mp4", keep=True),)),
     ),
     Cancels("by id", handle("demo-1"), Call("DELETE", f"{ROOT}/v2/videos/generations/demo-1")),
     Creates(

@@ -181,7 +181,14 @@ CASES: tuple[Case, ...] = (
         ),
         Done(
             (Output("image/png", data=PNG_BYTES),),
-            Measured(images=1, input_tokens=11, output_tokens=1056, traits={"size": "1024x1024", "quality": "medium"}),
+            Measured(
+                images=1,
+                input_tokens=11,
+                input_image_tokens=0,
+                output_tokens=1056,
+                output_image_tokens=1056,
+                traits={"size": "1024x1024", "quality": "medium"},
+            ),
         ),
     ),
     Submitted(
