@@ -21,9 +21,16 @@ from app.providers.media import Call, Part, Reply
 MAX_REPLY = 192 * 1024 * 1024
 """Bytes of a whole answer: several images of 4K as base64. Videos come as files, which are streamed."""
 
+MAX_REFUSAL = 256 * 1024
+"""Bytes of an answer that is an error: as much of it is read as may tell why."""
+
 CALL_TIMEOUT = 60.0
 IDLE_TIMEOUT = 60.0
 """Seconds that a result file may stop on its way."""
+
+SLOW_START = 60.0
+SLOWEST = 32 * 1024
+"""Bytes a second that a result file must come with on average, beyond the first minute: one that drips would keep a place."""
 
 PIECE = 256 * 1024
 TOKEN_MARGIN = 60.0
@@ -65,7 +72,9 @@ class Caller:
                 await session.close()
 
     async def call(self, channel: Channel, call: Call, *, timeout: float = CALL_TIMEOUT, fresh: bool = False) -> Reply:
-        """The whole answer, whatever its status. Raises NotSent, AnswerLost, and UpstreamError for one that is too large."""
+        """The whole answer, whatever its status; of an error the beginning. Raises NotSent, AnswerLost (one that is too large
+        included), and UpstreamError where the channel can't be called at all.
+        """
         seconds = call.timeout or timeout
         try:
             async with asyncio.timeout(seconds), self._open(channel, call, fresh=fresh) as response:
@@ -87,7 +96,7 @@ class Caller:
             async with self._open(channel, call, fresh=False) as response:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 body = b"" if response.status < 300 else await _read(response)
-                yield Reply(response.status, headers, body), response.content.iter_chunked(PIECE)
+                yield Reply(response.status, headers, body), steady(response.content.iter_chunked(PIECE))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise AnswerLost from error
 
@@ -165,6 +174,8 @@ def _url(channel: Channel, call: Call) -> URL:
         if not same_origin(channel, call.path):
             raise bad_upstream_response("The upstream's link leads elsewhere.")
         url = URL(call.path, encoded=True)
+        if url.user is not None or url.password is not None:  # the channel's own credentials go with the call
+            raise bad_upstream_response("The upstream's link holds credentials.")
     else:
         url = URL(channel.site.base_url + call.path, encoded=True)
     query = channel.site.options.get("query")
@@ -179,15 +190,31 @@ def _form(parts: tuple[Part, ...]) -> aiohttp.FormData:
     return form
 
 
+async def steady(
+    pieces: AsyncIterator[bytes], *, start: float = SLOW_START, slowest: float = SLOWEST
+) -> AsyncIterator[bytes]:
+    """The pieces as they come. Raises AnswerLost where, after `start` seconds, fewer than `slowest` bytes a second did."""
+    began, size = time.monotonic(), 0
+    async for piece in pieces:
+        size += len(piece)
+        if time.monotonic() - began > start + size / slowest:
+            raise AnswerLost
+        yield piece
+
+
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    if (response.content_length or 0) > MAX_REPLY:
-        raise bad_upstream_response("The upstream's answer is too large.")
+    """Raises AnswerLost for a success that is too large: whatever it says, the upstream has done something."""
+    refused = response.status >= 300
+    if not refused and (response.content_length or 0) > MAX_REPLY:
+        raise AnswerLost
     parts, size = [], 0
     async for part in response.content.iter_chunked(PIECE):
-        size += len(part)
-        if size > MAX_REPLY:
-            raise bad_upstream_response("The upstream's answer is too large.")
         parts.append(part)
+        size += len(part)
+        if refused and size >= MAX_REFUSAL:
+            break
+        if size > MAX_REPLY:
+            raise AnswerLost
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

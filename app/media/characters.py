@@ -21,7 +21,7 @@ from app.db.engine import DATABASE_ERRORS
 from app.db.tables.media import characters
 from app.egress.client import Egress
 from app.egress.guard import UrlRefused
-from app.errors import GatewayError, Kind, UpstreamError, invalid_request, unavailable
+from app.errors import GatewayError, Kind, UpstreamError, bad_upstream_response, invalid_request, unavailable
 from app.ledger.records import Ask, Hold, Refusal, Settlement, Status
 from app.ledger.waiting import WaitingRoom
 from app.ledger.writer import LedgerWriter
@@ -200,7 +200,7 @@ class Characters:
                 call = way.maker.create(way.job, way.channel.site)
                 # On a connection of its own: a kept one that has died would look like an answer that was lost.
                 reply = await self._caller.call(way.channel, call, timeout=TIMEOUT, fresh=True)
-                return way, way.maker.read_created(reply)
+                return way, _checked(way.maker.read_created(reply), way.channel)
             except UpstreamError as error:
                 failure = redact(error, way.channel)
                 log.warning("character_not_made", channel=way.channel.name, error=failure.code)
@@ -211,7 +211,7 @@ class Characters:
 
     async def _keep(self, principal: Principal, channel: Channel, made: Made) -> Character:
         """Raises GatewayError 503: then it exists at the upstream, and the account can't use it."""
-        links = (_http_url(made.permalink), _http_url(made.profile_picture_url))
+        links = [_http_url(link, channel) for link in (made.permalink, made.profile_picture_url)]
         character = Character(f"ch_{new_id().hex}", made.username, *links)
         values = {name: getattr(character, name) for name in Character.__slots__}
         owner = {"account_id": principal.account_id, "key_id": principal.key_id}
@@ -262,9 +262,18 @@ def _is_own(account_id: int) -> ColumnElement[bool]:
     return and_(characters.c.account_id == account_id, characters.c.deleted_at.is_(None))
 
 
-def _http_url(text: str) -> str:
-    """An upstream's link as it came, if it can be one."""
-    return text if text.lower().startswith(("https://", "http://")) and text.isprintable() else ""
+def _checked(made: Made, channel: Channel) -> Made:
+    """Raises UpstreamError for a name that can't stand in a prompt, or that repeats the channel's key."""
+    for name in (made.id, made.username):
+        if not name.isprintable() or (channel.secret and channel.secret in name):
+            raise bad_upstream_response("The upstream's character has no usable name.")
+    return made
+
+
+def _http_url(text: str, channel: Channel) -> str:
+    """An upstream's link as it came, if it can be one, and tells nobody the channel's key."""
+    usable = text.lower().startswith(("https://", "http://")) and text.isprintable()
+    return text if usable and not (channel.secret and channel.secret in text) else ""
 
 
 def _no_character(character_id: str) -> GatewayError:

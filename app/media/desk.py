@@ -63,7 +63,7 @@ class TaskDesk:
         pinned_to = await self._pin(principal, job, pinned_to)
         self._check_characters(principal, model, job)
         ways = find_ways(model, job, pinned_to)
-        amount, dearest = most(ways, principal, model, job.scope)
+        amount, dearest = most(ways, principal, model, job)
         digest = None if idempotency_key is None else _digest(job, notify_hook)
         stored, keys = await self._store_inputs(job)
         new = NewTask(
@@ -201,7 +201,7 @@ class TaskDesk:
         try:
             images = tuple([await place(item) for item in job.images])
             videos = tuple([await place(item) for item in job.videos])
-        except StorageError:
+        except BaseException:  # whoever hangs up meanwhile leaves nothing behind either
             await self._forget(keys)
             raise
         return replace(job, images=images, videos=videos), keys

@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.catalog.price_rows import load_price
+from app.catalog.prices import Price
 from app.catalog.snapshot import Channel
 from app.core.media import Measured, Scope, Status
 from app.egress.client import EgressError
@@ -15,6 +16,7 @@ from app.errors import UpstreamError
 from app.logs import get_log
 from app.media.queue import Claim, Order, read_order
 from app.media.results import Results
+from app.media.route import ASSUMED_MILLISECONDS
 from app.media.settle import Ending, Prices, end_task
 from app.media.storage import Storage, StorageError
 from app.media.task import Task
@@ -24,6 +26,8 @@ from app.providers.media import Done
 log = get_log("relaygate.media")
 
 MAX_REASON = 500
+LEAST_OF_KEY = 6
+"""Characters of a key that tell something of it."""
 
 TRANSIENT = (UpstreamError, StorageError, EgressError)
 """Why a result can't be brought home for the moment."""
@@ -55,23 +59,24 @@ class Endings:
         """Raises UpstreamError, StorageError while the result can't be had."""
         outputs = await self._results.keep(channel, done.outputs)
         usage = done.measured.over(order.units)
-        estimated = False
-        if order.job.scope is not Scope.IMAGES and not usage.milliseconds and not usage.characters:
-            # Nobody says how long it is: the file itself does.
-            lengths = [await self._results.milliseconds(channel, output) for output in outputs]
-            known = sum(length for length in lengths if length is not None)
-            usage = Measured(milliseconds=known).over(usage)
-            estimated = None in lengths
-        return Ending(Status.SUCCESS, outputs, usage, estimated)
+        if order.job.scope is Scope.IMAGES or usage.milliseconds:
+            return Ending(Status.SUCCESS, outputs, usage)
+        # Nobody says how long it is: the file itself does, or else it is taken for as long as was held for.
+        lengths = [await self._results.milliseconds(channel, output) for output in outputs]
+        known = sum(length for length in lengths if length is not None)
+        guess = known + lengths.count(None) * ASSUMED_MILLISECONDS
+        assumed = replace(usage, milliseconds=guess) if None in lengths else None
+        return Ending(Status.SUCCESS, outputs, Measured(milliseconds=known).over(usage), assumed=assumed)
 
-    async def end(self, claim: Claim, order: Order, ending: Ending) -> None:
+    async def end(self, claim: Claim, order: Order, ending: Ending) -> bool:
+        """False, and nothing done: the claim was lost."""
         async with self._engine.begin() as connection:
             prices = Prices(await load_price(connection, order.price_id), None)
             if order.cost_id is not None:
                 prices = replace(prices, cost=await load_price(connection, order.cost_id))
-            task = await end_task(connection, claim, ending, prices, self._write)
+            task = await end_task(connection, claim, _assumed(ending, prices.price), prices, self._write)
         if task is None:
-            return
+            return False
         log.info(
             "task_finished",
             task=task.id,
@@ -87,9 +92,18 @@ class Endings:
                 await self._storage.delete(inputs)
             except StorageError as error:
                 log.warning("inputs_not_deleted", task=task.id, error=str(error))
+        return True
 
     def _write(self, task: Task) -> str:
         return orjson.dumps(self._view.write(task)).decode()
+
+
+def _assumed(ending: Ending, price: Price) -> Ending:
+    """With a length that nobody knows put in, where the price depends on it: most speech is paid by the character."""
+    usage, assumed = ending.usage, ending.assumed
+    if usage is None or assumed is None or price.cost(assumed) == price.cost(usage):
+        return ending
+    return replace(ending, usage=assumed, estimated=True)
 
 
 def failure(reason: str, code: str, channel: Channel) -> Ending:
@@ -101,4 +115,9 @@ def clean(text: str, channel: Channel) -> str:
     """An upstream's words as they may be stored and shown: without its key, and without what PostgreSQL can't hold."""
     if channel.secret:
         text = text.replace(channel.secret, "[redacted]")
+        # Adapters shorten what upstreams say: an end that the key begins with is the key, cut in half.
+        for length in range(min(len(channel.secret), len(text)), LEAST_OF_KEY - 1, -1):
+            if text.endswith(channel.secret[:length]):
+                text = text[:-length] + "[redacted]"
+                break
     return text.encode("utf-8", "replace").decode().replace("\0", "?")[:MAX_REASON]

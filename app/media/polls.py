@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 from app.catalog.catalog import Catalog
 from app.catalog.snapshot import Channel
 from app.core.media import Scope, Status
@@ -11,11 +9,12 @@ from app.errors import UpstreamError
 from app.logs import get_log
 from app.media.caller import Caller
 from app.media.ending import CANCELLED, CHANNEL_GONE, OVERDUE, TRANSIENT, Endings, clean, failure
-from app.media.pace import POLL_TIMEOUT, RESULT_PATIENCE, pause_after_fault, pause_before_poll
+from app.media.pace import POLL_TIMEOUT, RESULT_PATIENCE, pause_after_fault, pause_between_polls
 from app.media.queue import Claim, Progress
 from app.media.settle import Ending
 from app.media.upstream import channel_of, checked, percent
 from app.providers.media import Done, Failed, Handle, Media, Running
+from app.providers.replies import LOST
 
 log = get_log("relaygate.media")
 
@@ -42,11 +41,11 @@ class Polls:
             if stopped:
                 return CANCELLED
             if stopped is None and not claim.overdue:
-                return Progress(claim, pause_after_fault(claim.faults), fault="upstream_unreachable")
+                return Progress(claim, pause_after_fault(claim.faults), fault="not_cancelled")
             uncancelled = True
         try:
             reply = await self._caller.call(channel, media.poll(handle, channel.site), timeout=POLL_TIMEOUT)
-            outcome = checked(media.read_polled(handle, reply))
+            outcome = checked(media.read_polled(handle, reply), channel)
         except UpstreamError as error:
             if claim.overdue:
                 return OVERDUE
@@ -94,16 +93,15 @@ class Polls:
             reply = await self._caller.call(channel, call, timeout=POLL_TIMEOUT)
         except UpstreamError:
             return None
+        if reply.status == 429 or reply.status >= 500 or reply.status in LOST:
+            return None  # no word on whether it can be
         return reply.status < 300
 
 
 def _progress(claim: Claim, running: Running, uncancelled: bool) -> Progress:
-    pause = running.poll_after
-    if pause is None:
-        pause = pause_before_poll(claim.polls + 1, random.random())  # noqa: S311 - spreads load, guards nothing
     return Progress(
         claim,
-        min(max(pause, 0.0), 60.0),
+        pause_between_polls(running.poll_after, claim.polls + 1),
         status=running.status,
         progress=percent(running.progress),
         upstream_id=running.id,

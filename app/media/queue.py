@@ -7,13 +7,15 @@ database's: replicas' clocks may differ.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import orjson
 from sqlalchemy import TextClause, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.media import Job, Status, read_job
@@ -89,31 +91,39 @@ _CLAIMED = (
 # The inner conditions are asked again with the lock: another worker may have been there since the statement began. A claim
 # that a power cut loses is no loss, so nobody waits for the disk.
 _UNSAFE_IS_ENOUGH = text("SET LOCAL synchronous_commit = off")
-_CLAIM_DUE = """
+_DUE = """
     WITH due AS MATERIALIZED (
-        SELECT account_id, id FROM tasks
+        SELECT account_id, id, channel_id, due_at FROM tasks
         WHERE {which} AND due_at <= now() AND (claimed_until IS NULL OR claimed_until <= now())
         ORDER BY due_at LIMIT :room FOR UPDATE SKIP LOCKED
-    )
-    UPDATE tasks t SET claim = t.claim + 1, claimed_until = now() + make_interval(secs => :claim)
-    FROM due WHERE t.account_id = due.account_id AND t.id = due.id
-    RETURNING {claimed}
-    """
+    )"""
+_CLAIM = "UPDATE tasks t SET claim = t.claim + 1, claimed_until = now() + make_interval(secs => :claim)"
+# Of a channel no more than it has places, so that nothing has to be given back: the rest of its rows were only locked.
+_SHARED = """, placed AS (
+        SELECT account_id, id, channel_id, row_number() OVER (PARTITION BY channel_id ORDER BY due_at) AS place FROM due
+    )"""
+_BOUNDED = """
+    FROM placed LEFT JOIN unnest(CAST(:channels AS bigint[]), CAST(:places AS integer[])) AS b(channel_id, places)
+        USING (channel_id)
+    WHERE t.account_id = placed.account_id AND t.id = placed.id AND place <= COALESCE(b.places, :usual)"""
 _NEXT_DUE = (
     "SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float8 FROM tasks WHERE {which} AND due_at > now()"
 )
 # Apart, each with an index of its own: a backlog of polls must not slow submissions down, nor the other way round.
 _POLLS, _ORDERS = "step = 'poll'", "step <> 'poll'"
 _NOT_FULL = f"{_POLLS} AND channel_id <> ALL (CAST(:full AS bigint[]))"
-_CLAIM_POLLS = text(_CLAIM_DUE.format(which=_NOT_FULL, claimed=_CLAIMED))
-_CLAIM_ORDERS = text(_CLAIM_DUE.format(which=_ORDERS, claimed=_CLAIMED))
+_CLAIM_POLLS = text(f"{_DUE.format(which=_NOT_FULL)}{_SHARED} {_CLAIM} {_BOUNDED} RETURNING {_CLAIMED}")
+_ALL = "FROM due WHERE t.account_id = due.account_id AND t.id = due.id"
+_CLAIM_ORDERS = text(f"{_DUE.format(which=_ORDERS)} {_CLAIM} {_ALL} RETURNING {_CLAIMED}")
 _NEXT_POLL = text(_NEXT_DUE.format(which=_POLLS))
 _NEXT_ORDER = text(_NEXT_DUE.format(which=_ORDERS))
+# One that was let go meanwhile stays let go: it keeps its number, and renewed it would rest for a whole lease.
 _RENEW = text(
     """
     UPDATE tasks t SET claimed_until = now() + make_interval(secs => :claim)
     FROM unnest(CAST(:accounts AS bigint[]), CAST(:ids AS text[]), CAST(:claims AS bigint[])) AS u(account_id, id, claim)
     WHERE t.account_id = u.account_id AND t.id = u.id AND t.claim = u.claim AND t.step IS NOT NULL
+        AND t.claimed_until IS NOT NULL
     """
 )
 _GIVE_BACK = text(
@@ -152,7 +162,7 @@ MINE = "WHERE t.account_id = :account_id AND t.id = :id AND t.claim = :claim AND
 _SENDING = text(
     f"""
     UPDATE tasks t SET step = 'sending', channel_id = :channel_id, upstream_model = :upstream_model, platform = :platform,
-        price_id = :price_id, cost_id = :cost_id {MINE}
+        price_id = :price_id, cost_id = :cost_id {MINE} AND NOT t.cancelled
     """  # noqa: S608
 )
 _SUBMITTED = text(
@@ -172,18 +182,42 @@ _TRY_AGAIN = text(
     {MINE}
     """  # noqa: S608
 )
+_FAULT = text(
+    f"""
+    UPDATE tasks t SET faults = t.faults + 1, last_fault = :fault, claimed_until = NULL,
+        due_at = CASE WHEN t.deadline_at > now() THEN LEAST(now() + make_interval(secs => :pause), t.deadline_at)
+            ELSE now() + make_interval(secs => :pause) END
+    {MINE}
+    """  # noqa: S608
+)
+_RETAKE = text(
+    """
+    UPDATE tasks t SET claim = t.claim + 1, claimed_until = now() + make_interval(secs => :claim)
+    WHERE t.account_id = :account_id AND t.id = :id AND t.channel_id = :channel_id AND t.step IN ('sending', 'stuck')
+    RETURNING t.claim
+    """
+)
 
 
 async def claim_polls(
-    connection: AsyncConnection, *, room: int, full: Collection[int], seconds: float
+    connection: AsyncConnection, *, room: int, places: Mapping[int, int], usual: int, seconds: float
 ) -> tuple[list[Claim], float | None]:
-    """Claims up to `room` tasks that are due to be polled, but not over the channels of `full`.
+    """Claims up to `room` tasks that are due to be polled, of each channel no more than it has `places`, else `usual`.
 
     A claim holds for `seconds`, unless it is renewed. Beside them, the seconds until the next one that isn't due yet; None
     if there is none.
     """
     await connection.execute(_UNSAFE_IS_ENOUGH)
-    rows = await connection.execute(_CLAIM_POLLS, {"room": room, "full": list(full), "claim": seconds})
+    bounds = {channel: count for channel, count in places.items() if count > 0}
+    values = {
+        "room": room,
+        "full": [channel for channel in places if channel not in bounds],
+        "channels": list(bounds),
+        "places": list(bounds.values()),
+        "usual": usual,
+        "claim": seconds,
+    }
+    rows = await connection.execute(_CLAIM_POLLS, values)
     return [Claim(*row) for row in rows], await _pause(connection, _NEXT_POLL)
 
 
@@ -267,7 +301,9 @@ async def mark_sending(
     price_id: int | None,
     cost_id: int | None,
 ) -> bool:
-    """From here on an upstream may have the job; to be committed before it is asked. False: the claim was lost."""
+    """From here on an upstream may have the job; to be committed before it is asked. False: the claim was lost, or a client
+    has cancelled it.
+    """
     values = {
         "channel_id": channel_id,
         "upstream_model": upstream_model,
@@ -287,8 +323,8 @@ async def record_submitted(
     upstream_id: str,
     memo: Mapping[str, Any],
     pause: float,
-) -> None:
-    """The upstream has the job; it is polled from now on."""
+) -> bool:
+    """The upstream has the job; it is polled from now on. False: the claim was lost."""
     values = {
         "status": status.value,
         "progress": progress,
@@ -296,7 +332,21 @@ async def record_submitted(
         "memo": orjson.dumps(dict(memo)).decode(),
         "pause": pause,
     }
-    await connection.execute(_SUBMITTED, mine(claim) | values)
+    return (await connection.execute(_SUBMITTED, mine(claim) | values)).rowcount == 1
+
+
+async def retake(connection: AsyncConnection, claim: Claim, seconds: float) -> Claim | None:
+    """A claim anew for whoever has the upstream's answer to a submission after all, where it was lost meanwhile (the database
+    was away, the process stood still): nobody else can know what it says. None: it was found out about, or ended.
+    """
+    values = {"account_id": claim.account_id, "id": claim.id, "channel_id": claim.channel_id, "claim": seconds}
+    number = (await connection.execute(_RETAKE, values)).scalar_one_or_none()
+    return None if number is None else replace(claim, claim=number)
+
+
+async def record_fault(connection: AsyncConnection, claim: Claim, fault: str, pause: float) -> None:
+    """The step came to nothing for a reason of our own; it is done again after `pause` seconds."""
+    await connection.execute(_FAULT, mine(claim) | {"fault": fault, "pause": pause})
 
 
 async def record_refusal(
@@ -312,6 +362,12 @@ async def record_refusal(
     """The upstream didn't take it, or it isn't known whether it did: `step` is done again after `pause` seconds."""
     values = {"step": step, "tried": list(tried), "rounds": rounds, "fault": fault, "pause": pause}
     await connection.execute(_TRY_AGAIN, mine(claim) | values)
+
+
+def is_refused(error: Exception) -> bool:
+    """Whether the values themselves can't be written, so that the same write fails for ever; else the database is away."""
+    cause = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig is not None else error
+    return isinstance(cause, (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError, TypeError))
 
 
 def mine(claim: Claim) -> dict[str, Any]:

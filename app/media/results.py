@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping, MutableSequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from app.catalog.snapshot import Channel
@@ -10,8 +13,8 @@ from app.core.mp4 import read_duration
 from app.egress.client import Egress, read_start
 from app.errors import UpstreamError, bad_upstream_response
 from app.media.caller import Caller, same_origin
-from app.media.fetch import download
-from app.media.storage import Storage, new_output_key
+from app.media.fetch import MOST_RESULT, download
+from app.media.storage import Storage, StorageError, new_output_key
 from app.media.task import StoredOutput
 from app.providers.media import Call, Output
 from app.providers.replies import error_of
@@ -19,6 +22,9 @@ from app.providers.replies import error_of
 PART_TIMEOUT = 20.0
 MAX_URL = 4_000
 """Characters of a link that is handed on as it is."""
+
+MOST_OUTPUTS = 100
+"""Results of one task: ten can be asked for, and no model makes more than some of its own accord."""
 
 
 class Results:
@@ -30,8 +36,18 @@ class Results:
         self._egress = egress
 
     async def keep(self, channel: Channel, outputs: tuple[Output, ...]) -> tuple[StoredOutput, ...]:
-        """Raises UpstreamError, EgressError, StorageError: to be tried again."""
-        return tuple([await self._keep(channel, output, index) for index, output in enumerate(outputs, start=1)])
+        """Raises UpstreamError, EgressError, StorageError: to be tried again, so nothing of it is left in storage."""
+        if len(outputs) > MOST_OUTPUTS:
+            raise bad_upstream_response("The upstream names more results than can be.")
+        kept: MutableSequence[StoredOutput] = []
+        try:
+            for index, output in enumerate(outputs, start=1):
+                kept.append(await self._keep(channel, output, index))
+        except BaseException:
+            with suppress(StorageError):
+                await self._storage.delete([output.key for output in kept if output.key is not None])
+            raise
+        return tuple(kept)
 
     async def milliseconds(self, channel: Channel, output: StoredOutput) -> int | None:
         """How long a video is, by what the file itself says; None if it doesn't, or doesn't let itself be read in parts.
@@ -56,12 +72,21 @@ class Results:
     async def _read_part(self, channel: Channel, url: str, headers: Mapping[str, str], length: int) -> bytes:
         """Nothing, where the server doesn't answer with the part that was asked for."""
         if same_origin(channel, url):
-            reply = await self._caller.call(channel, Call("GET", url, headers=headers))
-            return reply.body[:length] if reply.status == 206 else b""
+            # Streamed, since a server that knows no ranges answers with the whole file.
+            try:
+                async with (
+                    asyncio.timeout(PART_TIMEOUT),
+                    self._caller.download(channel, Call("GET", url, headers=headers)) as (head, pieces),
+                ):
+                    return await _start(pieces, length) if head.status == 206 else b""
+            except TimeoutError as error:
+                raise bad_upstream_response("The result takes too long.") from error
         async with self._egress.request("GET", url, timeout=PART_TIMEOUT, headers=headers) as response:
             return await read_start(response, length) if response.status == 206 else b""
 
     async def _keep(self, channel: Channel, output: Output, index: int) -> StoredOutput:
+        if output.url is not None and _has_user(output.url):
+            raise bad_upstream_response("The upstream's link holds credentials.")
         if output.url is not None and not output.keep and not (channel.secret and channel.secret in output.url):
             if len(output.url) > MAX_URL or not output.url.startswith(("http://", "https://")):
                 raise bad_upstream_response("The upstream's result is no link.")
@@ -88,10 +113,26 @@ class Results:
 
 
 async def _whole(pieces: AsyncIterator[bytes], length: str | None) -> AsyncIterator[bytes]:
-    """The pieces; raises UpstreamError where nothing came, or less than was announced."""
+    """The pieces; raises UpstreamError where nothing came, less than was announced, or more than can be."""
     size = 0
     async for piece in pieces:
         size += len(piece)
+        if size > MOST_RESULT:
+            raise bad_upstream_response("The result is too large.")
         yield piece
     if not size or (length is not None and length.isdigit() and size != int(length)):
         raise bad_upstream_response("The result broke off.")
+
+
+async def _start(pieces: AsyncIterator[bytes], length: int) -> bytes:
+    found = b""
+    async for piece in pieces:
+        found += piece
+        if len(found) >= length:
+            break
+    return found[:length]
+
+
+def _has_user(url: str) -> bool:
+    """Whether there is more before the host than the scheme: it would go out beside the channel's own key, or to clients."""
+    return "@" in re.split(r"[/?#\\]", url.partition("://")[2], maxsplit=1)[0]

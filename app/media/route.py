@@ -84,19 +84,19 @@ def find_ways(model: Model, job: Job, pinned_to: int | None = None) -> list[Way]
 
 
 ASSUMED_MILLISECONDS = 10_000
-"""What is held for where neither the request nor the upstream's defaults say how long it will be: Sora's usual length.
-What is made is measured."""
+"""What is held for each result where neither the request nor the upstream's defaults say how long it will be: Sora's usual
+length. What is made is measured."""
 
 
-def _held(way: Way, scope: Scope) -> Usage:
-    units = way.units
-    if scope is Scope.IMAGES or units.milliseconds or units.characters:
-        return units
-    return replace(units, milliseconds=ASSUMED_MILLISECONDS)
+def _held(way: Way, job: Job) -> Usage:
+    # Speech has characters too: which of the two is paid, the price says.
+    if job.scope is Scope.IMAGES or way.units.milliseconds:
+        return way.units
+    return replace(way.units, milliseconds=ASSUMED_MILLISECONDS * job.count)
 
 
-def most(ways: Sequence[Way], principal: Principal, model: Model, scope: Scope) -> tuple[int, Way]:
+def most(ways: Sequence[Way], principal: Principal, model: Model, job: Job) -> tuple[int, Way]:
     """What is held: the dearest way's price in nano-dollars, and that way."""
     ratios = principal.ratio_ppm, model.group_ppm
-    costs = [(way.candidate.price.cost(_held(way, scope), *ratios), way) for way in ways]
+    costs = [(way.candidate.price.cost(_held(way, job), *ratios), way) for way in ways]
     return max(costs, key=lambda pair: pair[0])

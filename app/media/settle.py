@@ -24,12 +24,13 @@ from app.webhooks.outbox import add_callback
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a task ends. `usage` only with success: what is charged for."""
+    """How a task ends. `usage`, only with success: what is charged for. `assumed`: the same with a length that is a guess."""
 
     status: Status
     outputs: tuple[StoredOutput, ...] = ()
     usage: Usage | None = None
     estimated: bool = False
+    assumed: Usage | None = None
     fail_reason: str = ""
     fail_code: str | None = None
     channel_id: int | None = None

@@ -6,8 +6,10 @@ neither can be, an operator decides before the deadline does.
 
 from __future__ import annotations
 
-import random
+import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -15,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.catalog.catalog import Catalog
 from app.catalog.snapshot import Channel
 from app.core.media import Attachment, Job, Status
+from app.db.engine import DATABASE_ERRORS
 from app.egress.client import Egress
 from app.errors import GatewayError, UpstreamError
 from app.logs import get_log
@@ -23,28 +26,46 @@ from app.media.ending import CANCELLED, CHANNEL_GONE, MAX_REASON, OVERDUE, TRANS
 from app.media.fetch import fetch_input
 from app.media.inputs import MAX_IMAGE, Sort
 from app.media.pace import (
-    BUSY_PAUSE,
     FIRST_DOUBT,
     POLL_TIMEOUT,
     ROUNDS,
-    SENDING,
     SUBMIT_TIMEOUT,
+    may_send,
     pause_after_fault,
-    pause_before_poll,
     pause_before_round,
+    pause_between_polls,
+    pause_when_busy,
 )
-from app.media.queue import Claim, Order, mark_sending, record_refusal, record_submitted
+from app.media.queue import (
+    Claim,
+    Order,
+    give_back,
+    is_refused,
+    mark_sending,
+    record_refusal,
+    record_submitted,
+    retake,
+)
 from app.media.route import Way, find_ways
 from app.media.settle import Ending
 from app.media.storage import Storage, StorageError
 from app.media.upstream import channel_of, checked, percent
-from app.providers.media import Done, Failed, Outcome, Running, refused
+from app.providers.media import Call, Done, Failed, Outcome, Running, refused
 from app.providers.replies import LOST, error_of
 
 log = get_log("relaygate.media")
 
 ELSEWHERE = (404, 405)
 """Answers to a submission that say that this channel has no such model or endpoint: another may."""
+
+UNCLEAR = (*ELSEWHERE, 409)
+"""Answers to a submission that is sent again, under the same key, that say nothing about the first one."""
+
+RETAKEN = 30.0
+"""Seconds that a claim that was lost is held again, for one write."""
+
+WRITES = 60
+"""Tries to write what an upstream has answered to a submission, while the database is away: some five minutes."""
 
 MAX_VIDEO = 64 * 1024 * 1024
 """Bytes of a video that a client named by URL and that an upstream wants as bytes: it is in memory then."""
@@ -54,7 +75,13 @@ class Submissions:
     """Gives tasks to upstreams. Raises database errors: the claim then runs out, and the step is done again."""
 
     def __init__(
-        self, engine: AsyncEngine, catalog: Catalog, caller: Caller, storage: Storage, egress: Egress, endings: Endings
+        self,
+        engine: AsyncEngine,
+        catalog: Catalog,
+        caller: Caller,
+        storage: Storage,
+        egress: Egress,
+        endings: Endings,
     ) -> None:
         self._engine = engine
         self._catalog = catalog
@@ -62,7 +89,12 @@ class Submissions:
         self._storage = storage
         self._egress = egress
         self._endings = endings
-        self._sending: Counter[int] = Counter()
+        self._places: Counter[int] = Counter()
+        self._sent: set[tuple[int, str]] = set()
+
+    def is_sent(self, claim: Claim) -> bool:
+        """Whether an upstream is being asked to take it: broken off now, nobody would know whether it did."""
+        return (claim.account_id, claim.id) in self._sent
 
     async def submit(self, claim: Claim) -> None:
         """Gives the job to the first channel that takes it; where it may have one already, finds out."""
@@ -83,47 +115,69 @@ class Submissions:
             await self._next_round(claim, order, obstacle)
             return
         way = untried[0]
-        if self._sending[way.candidate.channel.id] >= SENDING:
-            await self._refuse(claim, order, "submit", "channel_busy", BUSY_PAUSE, tried=order.tried)
+        channel_id = way.candidate.channel.id
+        if not may_send(self._places[channel_id], self._places.total()):
+            pause = pause_when_busy(claim.faults)
+            await self._refuse(claim, order, "submit", "channel_busy", pause, tried=order.tried)
             return
+        with self._place(channel_id):
+            await self._offer(claim, order, way)
+
+    @contextmanager
+    def _place(self, channel_id: int) -> Iterator[None]:
+        """One of the channel's, from fetching what goes in on: a client's own server may be the one that hangs."""
+        self._places[channel_id] += 1
+        try:
+            yield
+        finally:
+            self._places -= Counter([channel_id])  # drops what has come to zero
+
+    async def _offer(self, claim: Claim, order: Order, way: Way) -> None:
+        channel = way.candidate.channel
         try:
             job = await self._loaded(order.job, takes_urls=way.media.takes_urls)
+            # Before anything says that it was sent: what a provider can't write has surely not arrived.
+            call = way.media.submit(job, way.candidate.upstream_model, str(order.hold_id), channel.site)
         except StorageError as error:
             await self._refuse(claim, order, "submit", error.code, pause_after_fault(claim.faults), tried=order.tried)
             return
         except GatewayError as error:
-            await self._endings.end(claim, order, failure(error.message, error.code, way.candidate.channel))
+            await self._endings.end(claim, order, failure(error.message, error.code, channel))
             return
         async with self._engine.begin() as connection:
             mine = await mark_sending(
                 connection,
                 claim,
-                channel_id=way.candidate.channel.id,
+                channel_id=channel.id,
                 upstream_model=way.candidate.upstream_model,
                 platform=way.media.platform,
                 price_id=way.candidate.price_id,
                 cost_id=way.candidate.cost_id,
             )
+            if not mine:
+                await give_back(connection, [claim])  # it was cancelled: the next look ends it
         if mine:
-            self._sending[way.candidate.channel.id] += 1
-            try:
-                await self._send(replace(claim, channel_id=way.candidate.channel.id), order, way, job)
-            finally:
-                self._sending -= Counter([way.candidate.channel.id])
+            order = replace(order, price_id=way.candidate.price_id, cost_id=way.candidate.cost_id)
+            await self._send(replace(claim, channel_id=channel.id), order, way, job, call)
 
-    async def _send(self, claim: Claim, order: Order, way: Way, job: Job) -> None:
-        channel, media = way.candidate.channel, way.media
-        order = replace(order, price_id=way.candidate.price_id, cost_id=way.candidate.cost_id)
-        key = str(order.hold_id)
+    async def _send(self, claim: Claim, order: Order, way: Way, job: Job, call: Call) -> None:
+        key = (claim.account_id, claim.id)
+        self._sent.add(key)
         try:
-            call = media.submit(job, way.candidate.upstream_model, key, channel.site)
+            await self._ask(claim, order, way, job, call)
+        finally:
+            self._sent.discard(key)
+
+    async def _ask(self, claim: Claim, order: Order, way: Way, job: Job, call: Call) -> None:
+        channel, media = way.candidate.channel, way.media
+        try:
             reply = await self._caller.call(channel, call, timeout=SUBMIT_TIMEOUT, fresh=True)
             if reply.status in LOST:
                 raise AnswerLost
             if reply.status in ELSEWHERE:
                 raise error_of(reply)
             try:
-                outcome = checked(media.read_submitted(job, reply))
+                outcome = checked(media.read_submitted(job, reply), channel)
             except UpstreamError as error:
                 if reply.status < 300 and error.code == "upstream_bad_response":
                     raise AnswerLost from error  # it was accepted, whatever the answer means
@@ -138,8 +192,12 @@ class Submissions:
             await self._accepted(claim, order, channel, outcome)
 
     async def _rejected(self, claim: Claim, order: Order, channel: Channel, error: UpstreamError) -> None:
-        """The upstream surely hasn't taken it: the request's own fault is a verdict, else the next channel has its turn."""
-        verdict = None if error.upstream_status in ELSEWHERE else refused(error)
+        """The upstream surely hasn't taken it: the request's own fault is a verdict, else the next channel has its turn.
+
+        Not so where it was sent before and the answer was lost: an error of the second says nothing of the first.
+        """
+        again = claim.step == "sending"
+        verdict = None if error.upstream_status in (UNCLEAR if again else ELSEWHERE) else refused(error)
         fault = clean(error.code, channel)
         log.warning(
             "submission_refused",
@@ -150,6 +208,9 @@ class Submissions:
         )
         if verdict is not None:
             await self._endings.end(claim, order, failure(verdict.reason, verdict.code, channel))
+        elif again:
+            pause = pause_after_fault(claim.faults, error.retry_after)
+            await self._refuse(claim, order, "sending", fault, pause, tried=order.tried)
         else:
             await self._refuse(claim, order, "submit", fault, 0.0, tried=(*order.tried, channel.id))
 
@@ -158,17 +219,8 @@ class Submissions:
             case Failed():
                 await self._endings.end(claim, order, failure(outcome.reason, outcome.code, channel))
             case Running():
-                async with self._engine.begin() as connection:
-                    await record_submitted(
-                        connection,
-                        claim,
-                        status=max(outcome.status, Status.SUBMITTED, key=lambda status: status.rank),
-                        progress=percent(outcome.progress),
-                        upstream_id=outcome.id,
-                        memo=outcome.memo,
-                        pause=outcome.poll_after or pause_before_poll(0, random.random()),  # noqa: S311
-                    )
-                log.info("task_submitted", task=claim.id, channel=channel.name)
+                if await self._insist(claim, lambda own: self._record(own, outcome)):
+                    log.info("task_submitted", task=claim.id, channel=channel.name)
             case Done():
                 # It can't be asked for again: a failure here leaves the task `sending`, and that is found out about.
                 try:
@@ -177,7 +229,38 @@ class Submissions:
                     log.error("result_not_kept", task=claim.id, channel=channel.name, error=clean(str(error), channel))
                     await self._refuse(claim, order, "sending", "result_unavailable", 0.0, tried=order.tried)
                 else:
-                    await self._endings.end(claim, order, ending)
+                    await self._insist(claim, lambda own: self._endings.end(own, order, ending))
+
+    async def _record(self, claim: Claim, running: Running) -> bool:
+        async with self._engine.begin() as connection:
+            return await record_submitted(
+                connection,
+                claim,
+                status=max(running.status, Status.SUBMITTED, key=lambda status: status.rank),
+                progress=percent(running.progress),
+                upstream_id=running.id,
+                memo=running.memo,
+                pause=pause_between_polls(running.poll_after, 0),
+            )
+
+    async def _insist(self, claim: Claim, write: Callable[[Claim], Awaitable[bool]]) -> bool:
+        """Writes what only this answer told: later, while the database is away, and though the claim was lost meanwhile."""
+        for attempt in range(WRITES):
+            try:
+                if await write(claim):
+                    return True
+                async with self._engine.begin() as connection:
+                    own = await retake(connection, claim, RETAKEN)
+                if own is None:
+                    log.warning("answer_too_late", task=claim.id)
+                    return False
+                claim = own
+            except DATABASE_ERRORS as error:
+                if is_refused(error) or attempt + 1 == WRITES:
+                    raise
+                log.warning("answer_not_written", task=claim.id, error=type(error).__name__)
+                await asyncio.sleep(min(0.2 * 2**attempt, 5.0))
+        return False
 
     async def _find_out(self, claim: Claim, order: Order) -> None:
         """An upstream may have the job, and its answer was lost: never submit it twice."""
@@ -191,7 +274,7 @@ class Submissions:
             ways, _ = await self._ways(claim, order)
             same = [way for way in ways if way.candidate.channel.id == channel.id]
             if same:
-                await self._send(claim, order, same[0], await self._loaded(order.job, takes_urls=media.takes_urls))
+                await self._send_again(claim, order, same[0])
                 return
         call = media.find(order.job, model, key, channel.site)
         if call is None:
@@ -205,7 +288,7 @@ class Submissions:
             return
         try:
             found = media.read_found(order.job, key, await self._caller.call(channel, call, timeout=POLL_TIMEOUT))
-            found = None if found is None else checked(found)
+            found = None if found is None else checked(found, channel)
         except UpstreamError as error:
             pause = pause_after_fault(claim.faults, error.retry_after)
             await self._refuse(claim, order, "sending", clean(error.code, channel), pause, tried=order.tried)
@@ -214,6 +297,17 @@ class Submissions:
             await self._refuse(claim, order, "submit", "upstream_lost", 0.0, tried=order.tried)
         else:
             await self._accepted(claim, order, channel, found)
+
+    async def _send_again(self, claim: Claim, order: Order, way: Way) -> None:
+        """Under the same key, which makes no second job of it."""
+        try:
+            job = await self._loaded(order.job, takes_urls=way.media.takes_urls)
+        except GatewayError as error:
+            pause = pause_after_fault(claim.faults)
+            await self._refuse(claim, order, "sending", error.code, pause, tried=order.tried)
+            return
+        call = way.media.submit(job, way.candidate.upstream_model, str(order.hold_id), way.candidate.channel.site)
+        await self._send(claim, order, way, job, call)
 
     async def _ways(self, claim: Claim, order: Order) -> tuple[list[Way], GatewayError | None]:
         """The channels that can do it today, and why none can."""

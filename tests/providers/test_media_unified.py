@@ -33,7 +33,7 @@ jobs = st.builds(
     scope=st.sampled_from(Scope),
     model=words.map(lambda word: f"some-{word}"),
     prompt=st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=50).filter(str.strip),
-    seconds=st.none() | st.integers(1, 60).map(float) | st.sampled_from([0.5, 7.25, 10.125]),
+    seconds=st.none() | st.integers(1, 60).map(float) | st.sampled_from([1.5, 7.25, 10.125]),
     aspect_ratio=st.none() | st.sampled_from(["16:9", "9:16", "1:1"]),
     size=st.none() | st.sampled_from(["1280x720", "1024x1024"]),
     resolution=st.none() | st.sampled_from(["720p", "1080p", "4k"]),

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from fastapi import Request
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -34,6 +35,9 @@ MAX_QUOTES = 20_000
 MAX_FIELDS = 200
 MAX_FILES = 10
 PIECE = 256 * 1024
+
+CHARSETS = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii"})
+"""Of a form (RFC 7578, 5.1.2). Python has others that take quadratic time, or fail in ways of their own."""
 
 _BRACKETED = re.compile(r"([^\[\]]+)\[([^\[\]]*)\]")
 _texts = msgspec.json.Decoder(str | list[str] | dict[str, str])
@@ -98,6 +102,9 @@ def is_form(request: Request) -> bool:
 
 async def read_form(request: Request, body: bytes) -> Form:
     """A multipart body taken apart. Raises GatewayError 400."""
+    charset = parse_options_header(request.headers["content-type"])[1].get(b"charset", b"utf-8")
+    if charset.lower() not in CHARSETS:
+        raise invalid_request("The multipart body's charset must be utf-8.", "content-type")
     parser = MultiPartParser(
         request.headers, _pieces(body), max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD
     )

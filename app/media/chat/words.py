@@ -13,7 +13,7 @@ STEP = 5
 """Percent by which progress has to grow to be worth a line."""
 
 _CLIENTS = re.compile(
-    r"invalid|unsupported|moderat|policy|safety|sensitive|blocked|violat|filter|prohibited|nsfw|too_large|refused\Z|rejected",
+    r"invalid|unsupported|moderat|policy|safety|sensitive|blocked|violat|filter|prohibited|nsfw|too_large|media_unreachable|refused\Z|rejected",
     re.IGNORECASE,
 )
 """Codes of failures that another try of the same request wouldn't mend: those of ours, and the words that vendors use. What

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
@@ -18,6 +18,7 @@ MAX_DEPTH = 16
 """How deep a field that the gateway doesn't know may be nested."""
 
 _NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?", re.ASCII)
+_NAME = re.compile(r"[ -~]*", re.ASCII)
 _LARGEST = 2**63
 
 
@@ -26,12 +27,15 @@ class Fields:
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         self._left = {name: value for name, value in body.items() if value is not None}
+        self._known: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
+        self._known.add(name)
         return name in self._left
 
     def take(self, name: str) -> Any:
         """The value as it is; None: absent."""
+        self._known.add(name)
         return self._left.pop(name, None)
 
     def text(self, name: str, most: int = MAX_TEXT) -> str | None:
@@ -71,18 +75,19 @@ class Fields:
 
     def check_flag(self, name: str) -> None:
         """As `flag`, but leaves the field where it is."""
+        self._known.add(name)
         if not isinstance(self._left.get(name, False), bool):
             raise invalid_request(f"{name}: must be true or false.", name)
 
-    def number(self, name: str, most: float) -> float | None:
-        """A number above zero, or the text of one: the contract writes lengths as text."""
+    def number(self, name: str, least: float, most: float) -> float | None:
+        """A number of seconds, or the text of one: the contract writes lengths as text."""
         value = self.take(name)
         if value is None:
             return None
         if isinstance(value, str) and _NUMBER.fullmatch(value):
             value = float(value)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
-            raise invalid_request(f"{name}: must be a number of seconds above 0, at most {most:g}.", name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            raise invalid_request(f"{name}: must be a number of seconds from {least:g} to {most:g}.", name)
         return float(value)
 
     def count(self, name: str, most: int) -> int | None:
@@ -103,10 +108,14 @@ class Fields:
             raise invalid_request(f"{name}: holds {len(value)}, and at most {most} are taken.", name)
         return value
 
-    def rest(self) -> dict[str, Any]:
-        """What was not taken, as it came; bounded in size and depth, since it is stored."""
+    def rest(self, *spelled: str) -> dict[str, Any]:
+        """What was not taken, as it came; bounded in size and depth, since it is stored. `spelled`: names that have to be
+        written in no other way, as those of the fields that were looked for.
+        """
+        known = self._known.union(spelled)
         for name, value in self._left.items():
-            _check_text(name, name[:MAX_TEXT], "its name")
+            _check_name(name, name)
+            _check_spelling(name, known)
             _check_value(value, name[:MAX_TEXT], MAX_DEPTH)
         if len(orjson.dumps(self._left)) > MAX_EXTRA:
             largest = max(self._left, key=lambda name: len(orjson.dumps(self._left[name])))
@@ -128,10 +137,26 @@ def _check_value(value: Any, name: str, depth: int) -> None:
                 _check_value(item, name, depth - 1)
         case dict():
             for key, item in value.items():
-                _check_text(key, name, name)
+                _check_name(key, name)
                 _check_value(item, name, depth - 1)
         case int() if not -_LARGEST <= value < _LARGEST:
             raise invalid_request(f"{name}: holds a number that is out of range.", name)
+
+
+def _check_name(key: str, name: str) -> None:
+    # Upstreams that take forms get it as a header's parameter, which can't say everything.
+    if _NAME.fullmatch(key) is None:
+        message = f"{name[:MAX_TEXT]}: the name of a field must hold printable ASCII characters only."
+        raise invalid_request(message, name[:MAX_TEXT])
+
+
+def _check_spelling(name: str, known: Collection[str]) -> None:
+    """`Duration` is `duration` to upstreams written in Go, and `duration[]` to readers of forms: what is made would then be
+    something else than what is paid for.
+    """
+    plain = name.partition("[")[0].strip().lower()
+    if plain in known and name not in known:
+        raise invalid_request(f"{name[:MAX_TEXT]}: must be written `{plain}`.", name[:MAX_TEXT])
 
 
 def _check_text(value: str, name: str, what: str) -> None:

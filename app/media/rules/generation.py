@@ -23,6 +23,11 @@ MAX_PROMPT = 32 * 1024
 """Bytes. Ten times what any video model reads; a storyboard of twenty-five shots has a fifth of it."""
 
 MAX_SECONDS = 3600
+LEAST_SECONDS: Mapping[Scope, float] = MappingProxyType({Scope.IMAGES: 1, Scope.VIDEOS: 1, Scope.AUDIO: 0.5})
+"""No video is shorter, and effects are the shortest sounds. An upstream that reads less as nothing takes its own default,
+which would be paid for as the fraction.
+"""
+
 MAX_IMAGES = 10
 MAX_VIDEOS = 10
 MAX_COUNT: Mapping[Scope, int] = MappingProxyType({Scope.IMAGES: 10, Scope.VIDEOS: 4, Scope.AUDIO: 4})
@@ -37,6 +42,9 @@ RESERVED: Mapping[str, str] = MappingProxyType(
 )
 """What would mean something to an upstream, had a client said it: names that the gateway itself sets, or that say in
 another API what a field of this one says, so that what is made would not be what is paid for."""
+
+PRICED = ("quality", "mode", "audio", "generate_audio", "service_tier")
+"""Fields that go on as they came, and that prices depend on."""
 
 FLAGS = ("watermark", "private", "enhance_prompt", "enable_upsample")
 """Fields of the contract that are true or false, and go on as they came."""
@@ -77,7 +85,7 @@ def read_submission(scope: Scope, fields: Fields) -> Submission:
         scope=scope,
         model=model,
         prompt=prompt,
-        seconds=_read_seconds(fields),
+        seconds=_read_seconds(scope, fields),
         aspect_ratio=fields.pattern("aspect_ratio", _RATIO, "WIDTH:HEIGHT, such as 16:9, or a word such as auto"),
         size=_read_size(fields),
         resolution=_read_resolution(fields),
@@ -104,9 +112,10 @@ def _apply_family(job: Job) -> Job:
     return job
 
 
-def _read_seconds(fields: Fields) -> float | None:
+def _read_seconds(scope: Scope, fields: Fields) -> float | None:
     """`duration`, or `seconds` as OpenAI calls it: one of the two, so that no upstream hears of another length."""
-    return _either(fields.number("duration", MAX_SECONDS), fields.number("seconds", MAX_SECONDS), "duration", "seconds")
+    bounds = LEAST_SECONDS[scope], MAX_SECONDS
+    return _either(fields.number("duration", *bounds), fields.number("seconds", *bounds), "duration", "seconds")
 
 
 def _read_count(scope: Scope, fields: Fields) -> int:
@@ -154,4 +163,4 @@ def _read_rest(fields: Fields) -> dict[str, Any]:
     for name, hint in RESERVED.items():
         if name in fields:
             raise invalid_request(f"{name}: isn't a field of this API; {hint}.", name)
-    return fields.rest()
+    return fields.rest(*PRICED)

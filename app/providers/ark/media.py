@@ -81,8 +81,8 @@ _REFUSED = MappingProxyType(
 """Fields of this API that would say what the contract's fields say: then what is made wouldn't be what is paid for."""
 
 _COMMAND = re.compile(
-    r"(?:^|\s)--(rs|resolution|dur|duration|fps|framespersecond|frames|generate_audio)(?=\s|$)",
-    re.ASCII | re.IGNORECASE,
+    r"(?<![\w-])--(rs|resolution|dur|duration|fps|framespersecond|frames|generate_audio)(?![\w-])",
+    re.IGNORECASE,
 )
 """Seedance 1 takes parameters inside the prompt too (`… --rs 1080p --dur 10`): these would change what is paid for."""
 

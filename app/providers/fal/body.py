@@ -22,9 +22,23 @@ GATEWAYS_OWN = frozenset({"notify_hook", "private", "enable_upsample"})
 
 _REFUSED = MappingProxyType(
     {
-        "num_images": "give `n`",
-        "num_frames": "give `duration`",
-        "image_size": "give `size`",
+        **dict.fromkeys(
+            ("num_images", "num_samples", "num_outputs", "num_videos", "batch_size", "max_images"), "give `n`"
+        ),
+        **dict.fromkeys(
+            (
+                "num_frames",
+                "frames",
+                "seconds_total",
+                "duration_seconds",
+                "total_second_length",
+                "video_length",
+                "length",
+                "music_length_ms",
+            ),
+            "give `duration`",
+        ),
+        **dict.fromkeys(("image_size", "width", "height"), "give `size`"),
         "webhook_url": "give `notify_hook`",
     }
 )
