@@ -22,6 +22,7 @@ def own(start_gateway: Callable[..., Gateway], demo: DemoProcess) -> Iterator[Op
     operator.close()
 
 
+@pytest.mark.long
 def test_a_final_task_is_told_in_a_querys_words(own: Operator) -> None:
     customer = own.customer()
     client = MediaClient(own.gateway, customer)

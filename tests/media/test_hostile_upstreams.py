@@ -15,7 +15,6 @@ from aiohttp import web
 from app.errors import UpstreamError
 from app.media.caller import steady
 from app.media.pace import may_send
-from tests.demo.process import DemoProcess
 from tests.gateway import Customer, Gateway, Operator
 from tests.media.client import MediaClient
 from tests.media.test_lifecycle import PRICE, task_of, wait_for_step
@@ -73,6 +72,7 @@ class Upstream:
 
     submit: dict[str, Answer] = field(default_factory=dict)
     polls: dict[str, list[Answer]] = field(default_factory=dict)
+    cancels: dict[str, list[Answer]] = field(default_factory=dict)
     submissions: Counter[str] = field(default_factory=Counter)
     polled: Counter[str] = field(default_factory=Counter)
     open: Counter[str] = field(default_factory=Counter)
@@ -92,6 +92,10 @@ class Upstream:
         answer = answers.pop(0) if answers else told(MADE)
         return await self._count(name, answer, request)
 
+    async def on_cancel(self, request: web.Request) -> web.StreamResponse:
+        answers = self.cancels.get(request.match_info["name"], [])
+        return await (answers.pop(0) if answers else told({}))(request)
+
     async def _count(self, name: str, answer: Answer, request: web.Request) -> web.StreamResponse:
         self.open[name] += 1
         self.most_open[name] = max(self.most_open[name], self.open[name])
@@ -109,6 +113,7 @@ async def upstream() -> AsyncIterator[Upstream]:
         [
             web.post("/{name}/v2/videos/generations", made.on_submit),
             web.get("/{name}/v2/videos/generations/{id}", made.on_poll),
+            web.delete("/{name}/v2/videos/generations/{id}", made.on_cancel),
         ]
     )
     runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
@@ -327,6 +332,18 @@ async def test_a_result_that_drips_is_broken_off(pause: float, whole: bool) -> N
 
 
 async def test_a_cancellation_that_the_upstream_is_too_busy_for_is_asked_again(
-    operator: Operator, client: MediaClient, demo: DemoProcess, upstream: Upstream
+    operator: Operator, client: MediaClient, upstream: Upstream
 ) -> None:
     """A 503 doesn't say that it can't be stopped."""
+    upstream.polls["busy"] = [told({"status": "IN_PROGRESS"})] * 100
+    upstream.cancels["busy"] = [said(503), said(429)]
+
+    def play() -> None:
+        task_id = client.submit(film(operator, f"{upstream.url}/busy"), duration=5)
+        client.wait(task_id, until=lambda task: task["status"] != "NOT_START")
+        assert client.http.delete(f"/v2/videos/generations/{task_id}").status_code == 200
+        assert client.wait(task_id)["status"] == "FAILURE"
+        assert task_of(operator, task_id)["fail_code"] == "task_cancelled"
+
+    await asyncio.to_thread(play)
+    assert upstream.cancels["busy"] == []

@@ -174,10 +174,12 @@ async def step(line: Line, task: Task, kind: str, claim: Claim, status: Status, 
     return None
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(STEPS, min_size=4, max_size=25))
-async def test_nothing_moves_back_and_money_moves_once(line: Line, steps: list[tuple[str, int, Status, int]]) -> None:
-    task = await line.open()
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first_step=st.sampled_from(["submit", "poll"]), steps=st.lists(STEPS, min_size=4, max_size=25))
+async def test_nothing_moves_back_and_money_moves_once(
+    line: Line, first_step: str, steps: list[tuple[str, int, Status, int]]
+) -> None:
+    task = await line.open(step=first_step, channel_id=1)
     customer = Customer(task.account_id, task.key_id)
     first = await line.claim(task)
     assert first is not None

@@ -26,6 +26,11 @@ class Upstream:
     fields: Mapping[str, object] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def long(self) -> bool:
+        """Left to the long runs: every kind has been tried by then with one scope."""
+        return self.scope != "videos" and self.provider not in ("openai", "demo")
+
     def __str__(self) -> str:
         return f"{self.provider}-{self.scope}"
 

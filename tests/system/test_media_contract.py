@@ -151,7 +151,9 @@ def serve(operator: Operator, upstream: Upstream) -> None:
     )
 
 
-@pytest.mark.parametrize("upstream", UPSTREAMS, ids=str)
+@pytest.mark.parametrize(
+    "upstream", [pytest.param(one, id=str(one), marks=[pytest.mark.long] if one.long else []) for one in UPSTREAMS]
+)
 def test_the_contracts_flows(operator: Operator, clip: str, upstream: Upstream) -> None:
     serve(operator, upstream)
     customer = operator.customer("10")
@@ -180,6 +182,7 @@ def test_the_contracts_flows(operator: Operator, clip: str, upstream: Upstream) 
     client.http.close()
 
 
+@pytest.mark.long
 def test_every_status_is_passed_through_in_order(operator: Operator) -> None:
     operator.call("PUT", "/models/slow", json={"kind": "video", "price": PRICE})
     operator.channel("slow", "demo-video?polls=3", provider="demo")

@@ -17,6 +17,7 @@ import pytest
 
 from tests.demo.process import DemoProcess
 from tests.gateway import Gateway, Operator
+from tests.ledger.proxy import SOCKET, Proxy
 from tests.media.client import MediaClient
 
 # Who has claimed a task can be told by how far ahead its claim reaches.
@@ -82,7 +83,8 @@ class Jobs:
             self._demo.control("POST", f"jobs/{job['id']}", {"state": "done"})
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(300, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("count", [40, 300])
 async def test_a_task_is_with_one_worker_at_a_time_and_outlives_it(
     workers: dict[str, Gateway], demo: DemoProcess, count: int
 ) -> None:
@@ -135,3 +137,62 @@ async def test_a_task_is_with_one_worker_at_a_time_and_outlives_it(
     await connection.close()
     client.close()
     operator.close()
+
+
+class Slow:
+    """A task whose upstream has been asked, and takes four seconds to say that it has taken it."""
+
+    def __init__(self, gateway: Gateway, demo: DemoProcess) -> None:
+        self.demo = demo
+        self.operator = Operator(gateway, demo.url)
+        self.client = MediaClient(gateway, self.operator.customer("10"))
+        self.jobs = Jobs(demo)
+        model = self.operator.model(kind="video", price={"per_second": "0.1"}, max_output_tokens=None)
+        self.operator.channel(model, "demo-video?seconds=0&slow_ms=4000", provider="demo")
+        self.task_id = self.client.submit(model, prompt=self.jobs.prompt("slow"), duration=5)
+        hold = self.operator.call("GET", f"/tasks/{self.task_id}")["hold_id"]
+        until(lambda: hold in demo.control("GET", "studio")["by_key"])
+
+    def close(self) -> None:
+        self.client.close()
+        self.operator.close()
+
+
+@pytest.mark.long
+async def test_a_process_that_is_stopped_waits_for_the_answer_to_a_submission(
+    start_gateway: Callable[..., Gateway], demo: DemoProcess
+) -> None:
+    """Broken off, nobody would know whether the upstream has it, and an operator had to find out."""
+    gateway = start_gateway()
+    slow = Slow(gateway, demo)
+    assert slow.jobs("slow") == []
+    assert gateway.stop() == 0
+    (job,) = slow.jobs("slow")
+    connection = await asyncpg.connect(gateway.database_url)
+    row = await connection.fetchrow("SELECT step, upstream_id, claimed_until FROM tasks")
+    assert row is not None
+    assert tuple(row) == ("poll", job["id"], None)
+    await connection.close()
+    slow.close()
+
+
+@pytest.mark.long
+async def test_an_answer_that_comes_while_the_database_is_away_is_kept(
+    start_gateway: Callable[..., Gateway], new_database: Callable[[], str], demo: DemoProcess, work_dir: Path
+) -> None:
+    """Its claim runs out meanwhile, and whoever looks first mustn't take the task for one whose answer was lost."""
+    folder = work_dir / uuid4().hex[:8]
+    async with Proxy(new_database(), folder) as proxy:
+        gateway = await asyncio.to_thread(start_gateway, proxy.url, RELAYGATE_LEASE="1")
+        slow = await asyncio.to_thread(Slow, gateway, demo)
+        (folder / SOCKET).rename(folder / "away")
+        proxy.cut()
+        # Until the pause before the next try is longer than that before the next look at the queue.
+        await asyncio.to_thread(until, lambda: slow.jobs("slow") and gateway.log.count("answer_not_written") >= 4)
+        (folder / "away").rename(folder / SOCKET)
+        task = await asyncio.to_thread(slow.client.wait, slow.task_id)
+        assert task["status"] == "SUCCESS"
+        assert len(slow.jobs("slow")) == 1
+        assert "task_stuck" not in gateway.log
+        await asyncio.to_thread(gateway.stop)
+        slow.close()
