@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from app.core.media import Job, Measured, Scope, Status
@@ -70,9 +71,10 @@ class UnifiedMedia:
 
     def units(self, job: Job, model: str) -> Usage:
         """What the request tells. A length that it doesn't name stays zero: which one a platform then takes isn't known,
-        nor does an answer tell, so that a price by the second needs a request that names it.
+        nor does an answer tell, so that a price by the second needs a request that names it. Each piece of speech is paid.
         """
-        return requested(job)
+        known = requested(job)
+        return replace(known, characters=known.characters * job.count)
 
     def submit(self, job: Job, model: str, key: str, site: Site) -> Call:
         return Call(
