@@ -11,6 +11,7 @@ from app.api.context import ServicesDep
 from app.catalog.snapshot import Model
 from app.errors import GatewayError, Kind
 from app.relay.authenticate import authenticate
+from app.services import Services
 
 
 async def _principal(request: Request, services: ServicesDep) -> Principal:
@@ -19,6 +20,14 @@ async def _principal(request: Request, services: ServicesDep) -> Principal:
 
 PrincipalDep = Annotated[Principal, Depends(_principal)]
 """Put it before every other parameter: strangers are then refused before anything is read for them."""
+
+
+async def find_model(services: Services, name: str) -> Model | None:
+    """A model by its name; one that isn't known or can't be called yet is looked up anew: it may have been made just now."""
+    model = services.catalog.snapshot.models.get(name)
+    if model is None or not model.is_ready:
+        model = (await services.catalog.reloaded()).models.get(name)
+    return model
 
 
 def may_call(principal: Principal, name: str, model: Model) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from app.api.caller import PrincipalDep, may_call, no_such_model
+from app.api.caller import PrincipalDep, find_model, may_call, no_such_model
 from app.api.context import ServicesDep
 from app.catalog.snapshot import Model
 
@@ -27,7 +27,7 @@ async def list_models(principal: PrincipalDep, services: ServicesDep) -> dict[st
 @router.get("/models/{model_id:path}", include_in_schema=False)
 async def get_model(model_id: str, principal: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
     """One model; 404 for one that doesn't exist as for one that this key may not call."""
-    model = services.catalog.snapshot.models.get(model_id)
+    model = await find_model(services, model_id)
     if model is None or not may_call(principal, model_id, model):
         raise no_such_model(model_id)
     return _write(model_id, model)

@@ -336,7 +336,7 @@ async def test_a_cancellation_that_the_upstream_is_too_busy_for_is_asked_again(
 ) -> None:
     """A 503 doesn't say that it can't be stopped."""
     upstream.polls["busy"] = [told({"status": "IN_PROGRESS"})] * 100
-    upstream.cancels["busy"] = [said(503), said(429)]
+    upstream.cancels["busy"] = [said(503)]
 
     def play() -> None:
         task_id = client.submit(film(operator, f"{upstream.url}/busy"), duration=5)

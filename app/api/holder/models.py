@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 
 from app.accounts.principals import Principal
 from app.api.admin.shapes import ErrorBody, Shape, write_ratio
-from app.api.caller import PrincipalDep, may_call, no_such_model
+from app.api.caller import PrincipalDep, find_model, may_call, no_such_model
 from app.api.context import ConnectionDep, ServicesDep
 from app.api.holder.shapes import REFUSALS, HolderQuery
 from app.catalog import store
@@ -95,7 +95,7 @@ async def get_own_model(
     connection: ConnectionDep,
 ) -> OwnModel:
     """One of them; 404 for a model that doesn't exist as for one that this key may not call."""
-    model = services.catalog.snapshot.models.get(name) or (await services.catalog.reloaded()).models.get(name)
+    model = await find_model(services, name) or (await services.catalog.reloaded()).models.get(name)
     if model is None or not may_call(principal, name, model):
         raise no_such_model(name)
     return _write(principal, name, model, await store.get_model(connection, model.name))
