@@ -95,7 +95,7 @@ async def get_own_model(
     connection: ConnectionDep,
 ) -> OwnModel:
     """One of them; 404 for a model that doesn't exist as for one that this key may not call."""
-    model = await find_model(services, name) or (await services.catalog.reloaded()).models.get(name)
+    model = await find_model(services, name)
     if model is None or not may_call(principal, name, model):
         raise no_such_model(name)
     return _write(principal, name, model, await store.get_model(connection, model.name))
