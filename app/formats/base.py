@@ -1,14 +1,25 @@
-"""What every format offers the relay: a look at a request, a patched copy of it, usage, and errors in its own words."""
+"""What every chat format offers the relay: a look at a request and a patched copy of it, and the way to the canonical model.
+
+Same format on both sides: `read_request`, `write_request`, `open_tap`, `read_reply`: the client's bytes go on, but for named
+fields. Different formats: `read_ask` of the client's, `write_ask` of the upstream's; `read_answer` or `open_reader` of the
+upstream's, `write_answer` or `open_writer` of the client's. Nothing here does I/O.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
 
+from app.core.conversation import Answer, Ask, Event
 from app.core.usage import Usage
 from app.errors import GatewayError, UpstreamError
+from app.formats.fields import Fate, Field
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +27,10 @@ class Request:
     """What routing and money need to know of a client's request; the rest stays as the bytes that came.
 
     `output_cap` is the number of output tokens that the request allows itself, per choice; `fields` are the top-level
-    fields as raw JSON.
+    fields as raw JSON; `conversation` is the part in which media is looked for. `wants_usage`: a stream's client asked for
+    its usage (always true of formats that always tell it). `framing` is how a stream is cut: "sse", or "array" for Gemini's
+    JSON array. `builds_on`: the id of an answer or conversation that one upstream keeps: only the channel that made it can
+    go on with it. `kept`: the upstream will keep the answer under its id. `background`: it answers at once, and works later.
     """
 
     model: str
@@ -26,14 +40,23 @@ class Request:
     choices: int
     fields: dict[str, msgspec.Raw]
     body: bytes
+    conversation: msgspec.Raw
+    framing: str = "sse"
+    builds_on: str | None = None
+    kept: bool = False
+    background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What was read off a complete answer. `usage` None: the upstream reported none, or none that can be believed."""
+    """What was read off a complete answer. `usage` None: the upstream reported none, or none that can be believed.
+
+    `id`: under which the upstream keeps it, where it does.
+    """
 
     usage: Usage | None
     error: UpstreamError | None
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +67,44 @@ class Prompt:
     image_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The upstream that a converted request is written for.
+
+    `output_cap`: what the hold pays for, None where the request's own cap fits. `default_cap`: for a format that demands a
+    cap, where the client named none. `cap_field`, `quirks`: the provider's.
+    """
+
+    model: str
+    output_cap: int | None
+    default_cap: int
+    cap_field: str = "max_tokens"
+    quirks: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A converted request: its body, the client's fields that were left out (advisory ones alone), further headers."""
+
+    body: bytes
+    dropped: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a converted answer is called: `id` is the gateway's own (32 hex digits), `created` in Unix seconds."""
+
+    id: str
+    created: int
+
+
 class Tap(Protocol):
     """Follows a stream as it passes: says what to forward, and what was seen.
 
     `started`: a frame with data went to the client. `error`: the upstream reported one in the stream. `complete`: the
-    answer came to its proper end; `ended`: with the format's own end mark, so that nothing can follow. A tap never raises
-    on what an upstream sends.
+    answer came to its proper end; `ended`: with the format's own end mark, so that nothing can follow. `id`: under which
+    the upstream keeps the answer. A tap never raises on what an upstream sends.
     """
 
     usage: Usage | None
@@ -57,6 +112,7 @@ class Tap(Protocol):
     complete: bool
     ended: bool
     error: UpstreamError | None
+    id: str | None
 
     def feed(self, chunk: bytes) -> bytes:
         """Takes bytes as they arrived; returns the whole frames that the client gets now."""
@@ -68,14 +124,60 @@ class Tap(Protocol):
         """The text of the answer so far, for an estimate."""
 
 
+class EventReader(Protocol):
+    """Reads an upstream's stream into events, frame by frame. Never raises on what an upstream sends.
+
+    The first event is `Started`, or `Failed`. `complete`: the answer came to its proper end. `ended`: by the format's own
+    end mark. A frame that can't be read (broken JSON, wrong types where the answer's text is) is `Failed`, never skipped in
+    silence; unknown event types and fields are.
+    """
+
+    complete: bool
+    ended: bool
+
+    def read(self, data: bytes, event: bytes | None) -> Sequence[Event]:
+        """What one frame tells: its joined `data`, and its `event` field."""
+
+    def end(self) -> Sequence[Event]:
+        """What is left to tell when the upstream has closed its side."""
+
+
+class EventWriter(Protocol):
+    """Writes events as the stream that a client of the format expects; each call gives whole frames, or nothing."""
+
+    def write(self, event: Event) -> bytes:
+        """Frames for one event. `Failed` isn't given to it: see `Format.write_stream_error`."""
+
+    def end(self) -> bytes:
+        """The frames that end a complete stream: what stands there by the format's rules (finish, usage, end mark)."""
+
+
 class Format(Protocol):
-    """One wire format. Stateless."""
+    """One wire format. Stateless.
+
+    `client_paths` are the exact paths of its POST requests; `model_paths` beginnings of paths that go on with a model's name
+    and a method (`/v1beta/models/`). `fields`: what becomes of each field of a client's request. `carries`: what becomes of
+    each attribute of an `Ask` that is written in this format; see `app.formats.fields`. `passed_headers`: a client's headers
+    that go on to an upstream of the same format. `stream_type`: the content type of streams by `Request.framing`.
+    `comments`: whether a stream's readers bear SSE comments. `request_id_header`: what the format's SDK reads, beside
+    `x-request-id`.
+    """
 
     name: str
+    title: str
     client_paths: tuple[str, ...]
+    model_paths: tuple[str, ...]
+    passed_headers: tuple[bytes, ...]
+    stream_types: Mapping[str, bytes]
+    comments: bool
+    request_id_header: bytes | None
+    fields: tuple[Field, ...]
+    carries: Mapping[str, Fate]
 
-    def read_request(self, body: bytes) -> Request:
-        """Raises GatewayError 400 naming the field at fault."""
+    # -- same format on both sides -------------------------------------------------------------------------------------
+
+    def read_request(self, body: bytes, path: str, query: bytes) -> Request:
+        """Checks exactly the fields that the gateway acts on. Raises GatewayError 400 naming the field at fault."""
 
     def write_request(self, request: Request, *, model: str, output_cap: int | None, cap_field: str) -> bytes:
         """The same request with the named patches: model, forced usage, and `output_cap` if it isn't None."""
@@ -95,8 +197,33 @@ class Format(Protocol):
     def open_tap(self, request: Request, quirks: frozenset[str]) -> Tap:
         """A tap for one stream."""
 
+    # -- errors --------------------------------------------------------------------------------------------------------
+
+    def status_of(self, error: GatewayError) -> int:
+        """The HTTP status of an error in this dialect."""
+
     def write_error(self, error: GatewayError) -> bytes:
         """An error as a response body."""
 
-    def write_stream_error(self, error: GatewayError) -> bytes:
+    def write_stream_error(self, error: GatewayError, framing: str) -> bytes:
         """An error as the last frame of a stream that has begun."""
+
+    # -- different formats ---------------------------------------------------------------------------------------------
+
+    def read_ask(self, request: Request) -> Ask:
+        """The whole request. Raises GatewayError 400 naming a field that is wrong, unknown, or that no other format has."""
+
+    def write_ask(self, ask: Ask, target: Target) -> Written:
+        """A request to an upstream. Raises GatewayError 400 naming the client's field that can't be carried."""
+
+    def read_answer(self, body: bytes, quirks: frozenset[str]) -> Answer:
+        """A whole answer. Raises UpstreamError for an error in it, and for what isn't one."""
+
+    def write_answer(self, answer: Answer, request: Request, ask: Ask, stamp: Stamp) -> bytes:
+        """The answer to a client; `request` and `ask` are what it asked."""
+
+    def open_reader(self, quirks: frozenset[str]) -> EventReader:
+        """A reader for one stream."""
+
+    def open_writer(self, request: Request, ask: Ask, stamp: Stamp) -> EventWriter:
+        """A writer for one stream."""

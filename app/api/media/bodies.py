@@ -15,7 +15,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.errors import GatewayError, Kind, invalid_request
-from app.formats.openai_chat.request import read_fields
+from app.formats.body import read_fields
 from app.relay.body import read_body
 from app.relay.exchange import Exchange, Message
 from app.services import Services

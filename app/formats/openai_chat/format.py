@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from app.errors import GatewayError, UpstreamError
 from app.formats.base import Prompt, Reply, Request, Tap
 from app.formats.openai_chat import errors, prompt, reply, request
 from app.formats.openai_chat.stream import ChatTap
+
+STREAM_TYPES: Mapping[str, bytes] = MappingProxyType({"sse": b"text/event-stream; charset=utf-8"})
 
 
 class OpenAIChat:
     """See `app.formats.base.Format`."""
 
     name = "openai_chat"
+    title = "OpenAI's Chat Completions"
     client_paths = ("/v1/chat/completions", "/chat/completions")
+    model_paths: tuple[str, ...] = ()
+    passed_headers: tuple[bytes, ...] = ()
+    stream_types = STREAM_TYPES
+    comments = True
+    request_id_header: bytes | None = None
 
-    def read_request(self, body: bytes) -> Request:
+    def read_request(self, body: bytes, path: str = "", query: bytes = b"") -> Request:
         return request.read_request(body)
 
     def write_request(self, ask: Request, *, model: str, output_cap: int | None, cap_field: str) -> bytes:
@@ -35,8 +46,11 @@ class OpenAIChat:
     def open_tap(self, ask: Request, quirks: frozenset[str]) -> Tap:
         return ChatTap(keep_usage=ask.wants_usage, quirks=quirks)
 
+    def status_of(self, error: GatewayError) -> int:
+        return error.status
+
     def write_error(self, error: GatewayError) -> bytes:
         return errors.write_error(error)
 
-    def write_stream_error(self, error: GatewayError) -> bytes:
+    def write_stream_error(self, error: GatewayError, framing: str = "sse") -> bytes:
         return errors.write_stream_error(error)

@@ -9,7 +9,8 @@ import pytest
 
 from app.core.usage import Usage
 from app.errors import Blame, Kind
-from app.formats.openai_chat.stream import MAX_FRAME, ChatTap
+from app.formats.openai_chat.stream import ChatTap
+from app.formats.tap import MAX_FRAME
 
 ROLE = b'data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
 HELLO = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":null}]}\n\n'
