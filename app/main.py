@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app.api import errors, health, models
+from app.api import errors, health, models, stored
 from app.api.admin import routes
 from app.api.examples import keep_nulls
 from app.api.gateway import ASGI, Gateway
@@ -16,7 +16,6 @@ from app.api.holder import redemptions, reports
 from app.api.holder import routes as holder
 from app.api.media import characters, files, generations, videos
 from app.api.relay_docs import document_relay
-from app.formats import discover
 from app.logs import configure_logs
 from app.services import Services
 from app.settings import Settings
@@ -52,6 +51,7 @@ def create_app(settings: Settings | None = None) -> ASGI:
     errors.install(api)
     api.include_router(health.router)
     api.include_router(models.router)
+    api.include_router(stored.router)
     api.include_router(holder.router)
     reports.install(api, services.database.reports)
     redemptions.install(api)
@@ -60,4 +60,4 @@ def create_app(settings: Settings | None = None) -> ASGI:
         api.include_router(media.router)
     document_relay(api)
     keep_nulls(api)
-    return Gateway(services, discover(), api)
+    return Gateway(services, tuple(services.formats.values()), api)

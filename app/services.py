@@ -8,9 +8,11 @@ from uuid import uuid4
 
 from prometheus_client import CollectorRegistry
 
+from app import formats
 from app.accounts.principals import Principals
 from app.catalog.catalog import Catalog
 from app.catalog.vault import Vault
+from app.core.media import Attachment
 from app.db.engine import DATABASE_ERRORS, Database
 from app.db.news import News
 from app.egress.client import Egress
@@ -23,6 +25,7 @@ from app.media.characters import Characters
 from app.media.chat.serve import ChatVideo
 from app.media.desk import TaskDesk
 from app.media.ending import Endings
+from app.media.fetch import fetch_input
 from app.media.follow import Follower
 from app.media.links import Links
 from app.media.polls import Polls
@@ -33,7 +36,9 @@ from app.media.submissions import Submissions
 from app.media.view import View
 from app.providers import discover
 from app.relay.attempt import Timeouts, Upstreams, open_session
+from app.relay.background import Background
 from app.relay.bill import Cashier
+from app.relay.kept import KeptAnswers
 from app.relay.observe import Observer
 from app.relay.pipeline import Relay
 from app.relay.watch import Watch
@@ -89,6 +94,9 @@ class Services:
             self.registry,
             settings.lease,
         )
+        self.kept = KeptAnswers(self.database.engine)
+        self.background = Background(self.cashier)
+        self.formats = {format.name: format for format in formats.discover()}
         self.watch = Watch(hangup_drain=settings.hangup_drain if settings.on_hangup == "drain" else None)
         self.observer = Observer(self.registry, self.watch, self.ledger)
         self._stack = AsyncExitStack()
@@ -130,6 +138,8 @@ class Services:
             self.watch.start()
             stack.push_async_callback(self.watch.stop)
             self._upstreams = Upstreams(session, self._timeouts())
+            self.background.start(self._upstreams)
+            stack.push_async_callback(self.background.stop)
             self._relay = Relay(
                 self.settings,
                 self.principals,
@@ -139,6 +149,10 @@ class Services:
                 self._upstreams,
                 self.watch,
                 self.observer,
+                self.formats,
+                self.kept,
+                self.background,
+                self._fetch_image,
             )
             self._relay.detour = ChatVideo(
                 self.catalog,
@@ -162,6 +176,9 @@ class Services:
             idle=settings.idle_timeout,
             write=settings.write_timeout,
         )
+
+    async def _fetch_image(self, url: str, field: str) -> Attachment:
+        return await fetch_input(self.egress, url, param=field, sort="image")
 
     async def _flush(self) -> None:
         await self.cashier.drain(FLUSH_AT_STOP)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bench.conversion import Cost, bench_conversion, format_conversion
 from bench.entries import ENTRIES, bench_entries
 from bench.gateway import FullGateway, start_full
 from bench.processes import ROOT, BenchError, Cores, choose_cores, memory_mb
@@ -29,6 +30,7 @@ from bench.tasks import TASKS, bench_tasks
 
 CEILINGS = "ceilings"
 MEMORY = "memory"
+CONVERSION = "conversion"
 DISTURBED = 0.1  # of a core, by other processes
 
 
@@ -61,6 +63,7 @@ class Run:
     ceilings: list[Measurement] = field(default_factory=list)
     memory: list[MemorySample] = field(default_factory=list)
     requests: dict[str, int] = field(default_factory=dict)
+    conversion: list[Cost] = field(default_factory=list)
 
     def run(self) -> None:
         """Everything that was asked for, in order; rounds alternate between the targets."""
@@ -79,6 +82,8 @@ class Run:
                 self._fill_up(target)
         if self.choice.wants(CEILINGS):
             self._measure_ceilings()
+        if self.choice.wants(CONVERSION):
+            self.conversion = bench_conversion()
 
     def _measure_all(self, scenario: Scenario, turn: int) -> None:
         for target in [self.upstream, *self.targets] if scenario.direct else self.targets:
@@ -128,6 +133,8 @@ def report(run: Run) -> dict[str, Any]:
     if run.ceilings:
         print("\nCeilings: the load generator against a static responder, and against the upstream alone\n")
         print(format_costs(run.ceilings))
+    if run.conversion:
+        print(f"\n{format_conversion(run.conversion)}")
     strangers = max((one.strangers for one in [*run.measurements, *run.ceilings]), default=0.0)
     if strangers > DISTURBED:
         print(f"\nnote: other processes took up to {strangers:.0%} of a core; repeat this on a quiet machine")
@@ -140,6 +147,7 @@ def report(run: Run) -> dict[str, Any]:
         "measurements": run.measurements,
         "ceilings": run.ceilings,
         "memory": run.memory,
+        "conversion": run.conversion,
     }
 
 
@@ -187,7 +195,7 @@ def read_choice() -> Choice:
     parser.add_argument("--floor-only", action="store_true", help="leave the gateway out")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="a measurement's time")
-    names = ", ".join([*(scenario.name for scenario in SCENARIOS), MEMORY, CEILINGS])
+    names = ", ".join([*(scenario.name for scenario in SCENARIOS), MEMORY, CEILINGS, CONVERSION])
     parser.add_argument(
         "--entries",
         type=int,

@@ -9,8 +9,9 @@ from fastapi import Depends, Request
 from app.accounts.principals import Principal
 from app.api.context import ServicesDep
 from app.catalog.snapshot import Model
-from app.errors import GatewayError, Kind
+from app.errors import GatewayError
 from app.relay.authenticate import authenticate
+from app.relay.plan import unknown_model
 from app.services import Services
 
 
@@ -24,10 +25,7 @@ PrincipalDep = Annotated[Principal, Depends(_principal)]
 
 async def find_model(services: Services, name: str) -> Model | None:
     """A model by its name; one that isn't known or can't be called yet is looked up anew: it may have been made just now."""
-    model = services.catalog.snapshot.models.get(name)
-    if model is None or not model.is_ready:
-        model = (await services.catalog.reloaded()).models.get(name)
-    return model
+    return (await services.catalog.snapshot_for(name)).models.get(name)
 
 
 def may_call(principal: Principal, name: str, model: Model) -> bool:
@@ -38,4 +36,4 @@ def may_call(principal: Principal, name: str, model: Model) -> bool:
 
 def no_such_model(name: str) -> GatewayError:
     """The 404 for a model that doesn't exist as for one that this key may not call."""
-    return GatewayError(Kind.NOT_FOUND, "model_not_found", f"The model '{name[:200]}' does not exist.", param="model")
+    return unknown_model(name)

@@ -17,22 +17,32 @@ ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Gateway:
-    """Routes by exact path. The path is the request's own: no header has a say in it."""
+    """Routes by exact path, or by how a path with a model's name begins. The path is the request's own: no header counts."""
 
     def __init__(self, services: Services, formats: Sequence[Format], rest: ASGI) -> None:
         self._services = services
-        self._formats = {path: format for format in formats for path in format.client_paths}
+        self._formats = {path: format for format in formats for path in (*format.client_paths, *format.count_paths)}
+        self._model_paths = {path: format for format in formats for path in format.model_paths}
         self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             if scope["method"] == "POST":
-                format = self._formats.get(scope["path"])
+                path = scope["path"]
+                format = self._formats.get(path) or self._of_model_path(path)
                 if format is not None:
                     await self._services.relay.serve(format, scope, receive, send)
                     return
             send = _with_request_id(scope, send)
         await self._rest(scope, receive, send)
+
+    def _of_model_path(self, path: str) -> Format | None:
+        """The format of `/v1beta/models/{model}:generateContent` and its like."""
+        if ":" in path:
+            for beginning, format in self._model_paths.items():
+                if path.startswith(beginning):
+                    return format
+        return None
 
 
 def _with_request_id(scope: Scope, send: Send) -> Send:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.catalog.defaults import DefaultPrices
-from app.catalog.snapshot import EMPTY, Snapshot, load_snapshot
+from app.catalog.snapshot import EMPTY, Model, Snapshot, load_snapshot
 from app.catalog.vault import Vault
 from app.core.background import end_task
 from app.db.engine import DATABASE_ERRORS
@@ -60,6 +60,16 @@ class Catalog:
             await connection.execution_options(isolation_level="REPEATABLE READ")
             self.snapshot = await load_snapshot(connection, self.providers, self.vault)
             await connection.rollback()
+
+    async def snapshot_for(self, name: str, find: Callable[[Snapshot, str], Model | None] | None = None) -> Snapshot:
+        """The snapshot at hand; a new one where this model isn't in it or can't be called yet: it may have been made, priced
+        or given a channel just now. `find`: how the name is looked up, where it isn't simply a model's.
+
+        Raises GatewayError `service_unavailable`.
+        """
+        snapshot = self.snapshot
+        model = snapshot.models.get(name) if find is None else find(snapshot, name)
+        return snapshot if model is not None and model.is_ready else await self.reloaded()
 
     async def reloaded(self) -> Snapshot:
         """A snapshot of after this call, for a name that isn't in the one at hand: it may have been made just now.

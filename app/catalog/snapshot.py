@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from sqlalchemy import RowMapping, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 from yarl import URL
 
+from app.catalog.endpoints import Endpoint, open_endpoints
 from app.catalog.prices import FREE, PPM, Price, ceiling, read_price
 from app.catalog.variants import PriceError
 from app.catalog.vault import Vault
@@ -26,13 +27,18 @@ log = get_log("relaygate.catalog")
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One way to an upstream, ready to be called: URLs by format and headers are made once, not for each request."""
+    """One way to an upstream, ready to be called: URLs by format and headers are made once, not for each request.
+
+    `endpoints`: the formats that it speaks, the preferred one first. `fixed_headers`: those that the operator has set, in
+    small letters: no client's header replaces them.
+    """
 
     id: int
     name: str
     provider: Provider
-    urls: Mapping[str, URL]
+    endpoints: Mapping[str, Endpoint]
     headers: CIMultiDict[str]
+    fixed_headers: frozenset[str]
     secret: str
     priority: int
     weight: int
@@ -70,6 +76,7 @@ class Model:
     name: str
     kind: str
     created: int
+    context_window: int | None
     max_output_tokens: int | None
     task_timeout: int | None
     price: Price | None
@@ -154,6 +161,7 @@ def _open_model(
         name=row["name"],
         kind=row["kind"],
         created=int(row["created_at"].timestamp()),
+        context_window=row["context_window"],
         max_output_tokens=row["max_output_tokens"],
         task_timeout=row["task_timeout"],
         price=price,
@@ -178,27 +186,28 @@ def open_channel(
     """A channel ready to be called. Raises KeyError for an unknown provider, ValueError for a URL that can't be one."""
     provider = providers[provider_name]
     base = read_base_url(base_url)
-    headers: CIMultiDict[str] = CIMultiDict(provider.sign(secret))
+    headers: CIMultiDict[str] = CIMultiDict({**provider.headers, **provider.sign(secret)})
     headers["content-type"] = "application/json"
     # Streams are relayed as they come: a compressed one would have to be unpacked before it could be read.
     headers["accept-encoding"] = "identity"
-    extra = options.get("headers")
-    if isinstance(extra, Mapping):
-        headers.update({str(field): str(value) for field, value in extra.items()})
+    extra = _texts(options.get("headers"))
+    headers.update(extra)
     timeouts = {
         field: float(value)
         for field in ("connect_timeout", "first_byte_timeout", "idle_timeout")
         if isinstance(value := options.get(field), int | float)
     }
-    query = options.get("query")
-    urls = {
-        format: URL(str(base).rstrip("/") + path, encoded=True).update_query(
-            {str(k): str(v) for k, v in query.items()} if isinstance(query, Mapping) else {}
-        )
-        for format, path in provider.paths.items()
-    }
+    wanted = options.get("formats")
+    endpoints = open_endpoints(
+        provider, base, _texts(options.get("query")), wanted if isinstance(wanted, Sequence) and wanted else None
+    )
     site = Site(str(base).rstrip("/"), MappingProxyType(dict(options)))
-    return Channel(id, name, provider, urls, headers, secret, priority, weight, site, **timeouts)
+    fixed = frozenset(field.lower() for field in extra)
+    return Channel(id, name, provider, endpoints, headers, fixed, secret, priority, weight, site, **timeouts)
+
+
+def _texts(value: object) -> dict[str, str]:
+    return {str(name): str(text) for name, text in value.items()} if isinstance(value, Mapping) else {}
 
 
 def read_base_url(base_url: str) -> URL:

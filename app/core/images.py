@@ -33,6 +33,9 @@ _FIRST_LOOK = 128
 _ESCAPES = ((b"\\/", b"/"), (b"\\u002B", b"+"), (b"\\u002b", b"+"), (b"\\n", b""), (b"\\r", b""))
 """How JSON writers of PHP, .NET and Java spell base64."""
 
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+"""The other alphabet (RFC 4648, 5), which Google's APIs take as well: https://protobuf.dev/programming-guides/json/."""
+
 
 @dataclass(frozen=True, slots=True)
 class Size:
@@ -88,23 +91,27 @@ def data_start(text: bytes, start: int, end: int) -> int | None:
 
 def read_base64(text: bytes) -> Size | None:
     """The size of an image whose first bytes are here in base64."""
-    head = _decode(text[:_FIRST_LOOK])
+    head = decode_start(text[:_FIRST_LOOK])
     if head.startswith(b"\xff\xd8"):
-        return _read_jpeg(_decode(text[:PREFIX]))
+        return _read_jpeg(decode_start(text[:PREFIX]))
     return read_size(head)
 
 
-def _decode(text: bytes) -> bytes:
+def decode_start(text: bytes) -> bytes:
     """What of a base64 prefix can be decoded, up to the last whole group of four; nothing if it holds anything else."""
-    if b"\\" in text:
-        for escape, plain in _ESCAPES:
-            text = text.replace(escape, plain)
-        text = text.partition(b"\\")[0]  # a cut prefix may end with half an escape
-    text = text.translate(None, b"\r\n")
+    text = plain_base64(text).partition(b"\\")[0]  # a cut prefix may end with half an escape
     try:
         return binascii.a2b_base64(text[: len(text) // 4 * 4], strict_mode=True)
     except binascii.Error:
         return b""
+
+
+def plain_base64(text: bytes) -> bytes:
+    """Base64 without JSON's escapes and line breaks, in the usual alphabet."""
+    if b"\\" in text:
+        for escape, plain in _ESCAPES:
+            text = text.replace(escape, plain)
+    return text.translate(_URL_SAFE, b"\r\n")
 
 
 def read_size(data: bytes) -> Size | None:

@@ -62,3 +62,15 @@ def frame_event(frame: bytes) -> bytes | None:
         if line.startswith(b"event:"):
             return line[6:].strip()
     return None
+
+
+def read_frame(frame: bytes) -> tuple[bytes | None, bytes | None]:
+    """The `event` field and the joined `data` of a frame, each None where the frame has none."""
+    if (
+        frame.startswith(b"data: ")
+        and frame.endswith(b"\n\n")
+        and b"\n" not in (line := frame[6:-2])
+        and b"\r" not in line
+    ):
+        return None, line  # nearly every frame of OpenAI's and Google's
+    return frame_event(frame), frame_data(frame)

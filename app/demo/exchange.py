@@ -25,6 +25,7 @@ class Exchange:
     """One request and its answer; the server closes the connection when the app returns before `finish`."""
 
     __slots__ = (
+        "_body",
         "_extra",
         "_gone",
         "_gzip",
@@ -52,9 +53,12 @@ class Exchange:
         self._gzip: zlib._Compress | None = None
         self._split = 0
         self._rest = b""
+        self._body: bytes | None = None
 
     async def read_body(self) -> bytes:
-        """The whole body; raises ClientGone when it never arrives."""
+        """The whole body, as often as it is asked for; raises ClientGone when it never arrives."""
+        if self._body is not None:
+            return self._body
         parts = []
         while True:
             message = await self._receive()
@@ -66,6 +70,7 @@ class Exchange:
                 break
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         self.journal.keep(self.entry, body)
+        self._body = body
         return body
 
     def header(self, name: bytes) -> str:

@@ -3,17 +3,20 @@
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
+from app.demo.answering import Answering, answer
 from app.demo.answers import Writer
 from app.demo.exchange import Exchange
-from app.demo.faults import JSON, FaultScripts, strange_body, strike_early
-from app.demo.openai_errors import Refusal, check_key, fault_fields, refuse, refuse_options, write_fault
-from app.demo.openai_reply import Asked, Reply, compose, write_big_reply, write_head, write_reply
+from app.demo.faults import JSON, FaultScripts
+from app.demo.openai_dialects import check_dialect
+from app.demo.openai_errors import Refusal, check_key, refuse, refuse_options, write_fault
+from app.demo.openai_reply import Asked, Reply, compose, write_head, write_reply
 from app.demo.openai_request import MAX_REMEMBERED, PromptCounter, read_request
-from app.demo.openai_stream import SSE, ChatStream, TailCutter
-from app.demo.options import Options, OptionsError, read_request_options, split_model
+from app.demo.openai_stream import ChatStream, TailCutter
+from app.demo.options import OptionsError, read_request_options, split_model
 
 MODELS_CREATED = 1_700_000_000
 
@@ -37,18 +40,15 @@ class OpenAIChat:
         # Benchmarks repeat a request; what it asks for is worked out once.
         self._planned: Callable[[bytes, str, str], Plan] = functools.lru_cache(maxsize=256)(self._plan)
         self._bodies: Callable[[Reply], bytes] = functools.lru_cache(maxsize=256)(write_reply)
-        listed = [{"id": model, "object": "model", "created": MODELS_CREATED, "owned_by": "demo"} for model in models]
-        self._models = orjson.dumps({"object": "list", "data": listed})
+        self._models = orjson.dumps({"object": "list", "data": [_write_model(model) for model in models]})
 
     async def list_models(self, exchange: Exchange) -> None:
         """`GET /v1/models`: the names that the demo was started with."""
-        await exchange.read_body()
-        try:
-            check_key(exchange.headers)
-        except Refusal as refusal:
-            await refuse(exchange, refusal)
-        else:
-            await exchange.respond(200, (JSON,), self._models)
+        await _show(exchange, self._models)
+
+    async def get_model(self, exchange: Exchange, model: str) -> None:
+        """`GET /v1/models/{model}`."""
+        await _show(exchange, orjson.dumps(_write_model(split_model(model)[0])))
 
     async def complete(self, exchange: Exchange) -> None:
         """`POST /v1/chat/completions`."""
@@ -72,18 +72,13 @@ class OpenAIChat:
 
     async def _answer(self, exchange: Exchange, reply: Reply) -> None:
         asked = reply.asked
-        options, streams = asked.options, bool(asked.request.stream)
-        exchange.alter(options)
-        if options.echo_key:
-            exchange.add_header(b"x-echo-key", asked.credential)
-        if await strike_early(exchange, options, SSE if streams else (JSON,)):
-            return
-        if options.fails:
-            await _fail(exchange, asked)
-        elif streams:
-            await ChatStream(exchange, reply, self._tails).run()
-        else:
-            await _answer_whole(exchange, reply)
+        stream = ChatStream(exchange, reply, self._tails) if asked.request.stream else None
+
+        def write(extra: str) -> bytes:
+            return write_head(exchange.entry, "chat.completion") + write_reply(reply, extra)
+
+        ready = Answering(asked.options, asked.credential, stream, write, write_fault)
+        await answer(exchange, ready)
 
     def _plan(self, body: bytes, credential: str, texts: str) -> Plan:
         request = read_request(body)
@@ -94,38 +89,20 @@ class OpenAIChat:
             options = read_request_options(model_texts, texts, self._scripts.take(request.model, name))
         except OptionsError as error:
             raise refuse_options(error) from error
+        check_dialect(options, request)
         reply = compose(self._writer, Asked(request, name, options, prompt_tokens, credential))
         return Plan(reply, plain=not request.stream and options.faultless)
 
 
-async def _fail(exchange: Exchange, asked: Asked) -> None:
-    options = asked.options
-    note = f" (key: {asked.credential})" if options.echo_key else ""
-    strange = strange_body(options, fault_fields(options)[2] + note)
-    await exchange.respond(*(strange or write_fault(options, note)))
-
-
-async def _answer_whole(exchange: Exchange, reply: Reply) -> None:
-    options, head = reply.asked.options, write_head(exchange.entry, "chat.completion")
-    body = head + write_reply(reply) if options.big is None else write_big_reply(reply, head, options.big)
-    status = options.status or 200
-    if options.blank_lead:
-        await _answer_after_blanks(exchange, options, body)
-    elif options.cut is not None:
-        await exchange.respond_half(status, (JSON,), body)
-    elif options.cut_clean is not None:
-        await exchange.respond(status, (JSON,), body[: len(body) // 2])
-    elif options.stall_chunk is not None:
-        await exchange.respond_half(status, (JSON,), body)
-        await exchange.stall()
+async def _show(exchange: Exchange, body: bytes) -> None:
+    await exchange.read_body()
+    try:
+        check_key(exchange.headers)
+    except Refusal as refusal:
+        await refuse(exchange, refusal)
     else:
-        exchange.entry.chunks_sent = 1
-        await exchange.respond(status, (JSON,), body)
+        await exchange.respond(200, (JSON,), body)
 
 
-async def _answer_after_blanks(exchange: Exchange, options: Options, body: bytes) -> None:
-    await exchange.start(options.status or 200, (JSON,))
-    for _ in range(options.blank_lead):
-        await exchange.write(b"\n")
-        await exchange.pause(options.lead_ms / 1000)
-    await exchange.finish(body)
+def _write_model(model: str) -> dict[str, Any]:
+    return {"id": model, "object": "model", "created": MODELS_CREATED, "owned_by": "demo"}

@@ -1,9 +1,8 @@
 """Errors in OpenAI's shape, and the key check that needs them."""
 
-from typing import Any
-
 import orjson
 
+from app.demo.answering import Fault, retry_headers
 from app.demo.asgi import Headers
 from app.demo.exchange import Exchange
 from app.demo.faults import JSON
@@ -24,12 +23,14 @@ QUOTA = "insufficient_quota"
 
 
 class Refusal(Exception):
-    """A request that the format refuses: HTTP status and the fields of the `error` object."""
+    """A request that the format refuses: HTTP status and the fields of the `error` object, or a `plain` text for one."""
 
-    def __init__(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, *, code: str | None = None, param: str | None = None, plain: bool = False
+    ) -> None:
         super().__init__(message)
         self.status = status
-        self.body = write_error(INVALID, message, code, param)
+        self.body = orjson.dumps({"error": message}) if plain else write_error(INVALID, message, code, param)
 
 
 def write_error(kind: str, message: str, code: str | None, param: str | None = None) -> bytes:
@@ -73,20 +74,26 @@ def fault_fields(options: Options) -> tuple[str, str | None, str]:
     return kind, code, message
 
 
-def write_fault(options: Options, note: str) -> tuple[int, Headers, bytes]:
-    """Status, headers and body of the error that the options ask for; `note` ends its message."""
+def write_fault(options: Options, note: str) -> Fault:
+    """The error that the options ask for; `note` ends its message."""
     kind, code, message = fault_fields(options)
+    message += note
+    status = options.status or (502 if options.error_200 else 500)
     if options.error_200:
-        fault: dict[str, Any] = {
-            "code": options.status or 502,
-            "message": message + note,
-            "metadata": {"error_type": kind},
-        }
-        return 200, (JSON,), orjson.dumps({"error": fault})
-    status = options.status or 500
-    wait = options.retry_after or ("1" if status == 429 and code != QUOTA else None)
-    headers: Headers = (JSON,) if wait is None else (JSON, (b"retry-after", wait.encode("latin-1")))
-    return status, headers, write_error(kind, message + note, code)
+        return Fault(message, 200, (JSON,), write_numbered_error(status, message, kind))
+    if options.dialect == "openrouter":
+        body = write_numbered_error(status, message, kind)
+    elif options.dialect == "ollama":
+        body = orjson.dumps({"error": message})
+    else:
+        body = write_error(kind, message, code)
+    return Fault(message, status, (JSON, *retry_headers(options, status)), body)
+
+
+def write_numbered_error(status: int, message: str, kind: str) -> bytes:
+    """An error as OpenRouter has it, with a number for a code."""
+    fault = {"code": status, "message": message, "metadata": {"error_type": kind}}
+    return orjson.dumps({"error": fault})
 
 
 async def refuse(exchange: Exchange, refusal: Refusal) -> None:

@@ -1,35 +1,28 @@
 """What the demo answers to an OpenAI chat request, before it is written whole or as a stream."""
 
-import dataclasses
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from app.demo.answers import DEFAULT_TEXT, Answer, Writer
+from app.demo.answers import Answer, Writer
 from app.demo.journal import Entry
-from app.demo.openai_request import ChatRequest, last_user_text, read_function_tool, read_messages
+from app.demo.openai_dialects import choice_extras, prompt_filter_results, reasoning_field
+from app.demo.openai_request import (
+    ChatRequest,
+    choose_tools,
+    last_user_text,
+    read_messages,
+    read_raw,
+    read_schema,
+    read_stops,
+)
 from app.demo.options import Options
+from app.demo.saying import HUGE, SHOWN_REASONING_TOKENS, Call, Said, Wanted, say
+from app.demo.signing import sign
 
-# Dialects that show their reasoning, and the field they show it in.
-REASONING_FIELDS = {"deepseek": "reasoning_content", "ollama": "reasoning", "vllm": "reasoning"}
-SHOWN_REASONING_TOKENS = 8
-HUGE = 10**15
-FILLER = " demo"
-FILTERED = {
-    "hate": {"filtered": False, "severity": "safe"},
-    "violence": {"filtered": False, "severity": "safe"},
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A call of a function; `arguments` spells a JSON object."""
-
-    id: str
-    name: str
-    arguments: Answer
+FINISH_REASONS = {"end": "stop", "stop": "stop", "length": "length", "tools": "tool_calls", "refusal": "stop"}
+SIGNATURE_KIND = "openrouter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,43 +40,46 @@ class Asked:
 class Reply:
     """One reply, the same whenever the same is asked; its `choices` are all alike.
 
-    `usage` is the object to report, None when it is withheld. Compared by identity, as a cheap cache key.
+    `reasoning_field` is where its reasoning is shown, None where it isn't. `usage` is the object to report, None when it is
+    withheld; `long` that of `said`, asked only once. Compared by identity, as a cheap cache key.
     """
 
     asked: Asked
     choices: int
-    answer: Answer
-    reasoning: Answer | None
-    tool: ToolCall | None
-    finish_reason: str
+    said: Said
+    reasoning_field: str | None
     usage: dict[str, Any] | None
+    long: bool
+
+    @property
+    def finish_reason(self) -> str:
+        """Why it ends."""
+        return self.asked.options.finish or FINISH_REASONS[self.said.stop]
 
 
 def compose(writer: Writer, asked: Asked) -> Reply:
     """Writes the reply to a request; the caps hold for reasoning and text together."""
-    options, limit = asked.options, asked.request.limit
-    field = REASONING_FIELDS.get(options.dialect)
-    thought_tokens = options.reasoning or (SHOWN_REASONING_TOKENS if field else 0)
-    if limit is not None:
-        thought_tokens = min(thought_tokens, limit)
-        limit -= thought_tokens
-    tool = _call_tool(writer, asked, limit) if options.tool else None
-    if tool is not None:
-        answer, finish_reason = tool.arguments, "tool_calls"
-    else:
-        answer, finish_reason = writer.write(_choose_text(writer, asked), chunks=options.chunks, limit=limit), "stop"
-        if options.surrogates:
-            answer = writer.with_surrogates(answer)
-    choices = asked.request.n or 1
-    return Reply(
-        asked=asked,
-        choices=choices,
-        answer=answer,
-        reasoning=writer.write(writer.words(thought_tokens)) if field else None,
-        tool=tool,
-        finish_reason=finish_reason if answer.complete else "length",
-        usage=count_usage(options, asked.prompt_tokens, answer.tokens * choices, thought_tokens * choices),
+    request, options = asked.request, asked.options
+    field = reasoning_field(options, request)
+    tools, forced = choose_tools(request) if request.tools else ([], False)
+    wanted = Wanted(
+        options=options,
+        credential=asked.credential,
+        turn=bytes(request.messages),
+        user_text=last_user_text(read_messages(request.messages)) if options.echo else "",
+        tools=tools,
+        most_calls=1 if read_raw(request.parallel_tool_calls) is False else None,
+        forced=forced,
+        answered=bool(tools) and read_messages(request.messages)[-1].get("role") == "tool",
+        limit=request.limit,
+        stops=read_stops(request.stop),
+        thinks=SHOWN_REASONING_TOKENS if field else 0,
+        shows_thought=field is not None,
+        schema=read_schema(request.response_format),
     )
+    said, choices = say(writer, wanted), request.n or 1
+    usage = count_usage(options, asked.prompt_tokens, said.tokens * choices, said.thought_tokens * choices)
+    return Reply(asked, choices, said, field, usage, said.long)
 
 
 def count_usage(options: Options, prompt: int, visible: int, reasoning: int) -> dict[str, Any] | None:
@@ -109,6 +105,8 @@ def count_usage(options: Options, prompt: int, visible: int, reasoning: int) -> 
     }
     if options.dialect != "ollama":
         usage["prompt_tokens_details"] = {"cached_tokens": cached, "audio_tokens": 0}
+        if options.cache_written:
+            usage["prompt_tokens_details"]["cache_write_tokens"] = options.cache_written
         usage["completion_tokens_details"] = {
             "reasoning_tokens": reasoning,
             "audio_tokens": 0,
@@ -121,23 +119,32 @@ def count_usage(options: Options, prompt: int, visible: int, reasoning: int) -> 
     return usage
 
 
-def write_reply(reply: Reply) -> bytes:
-    """The reply's `chat.completion` from `model` on, so that it goes behind any `head`."""
-    options = reply.asked.options
-    message: dict[str, Any] = {"role": "assistant", "content": reply.answer.text, "refusal": None, "annotations": []}
-    if reply.reasoning is not None:
-        message[REASONING_FIELDS[options.dialect]] = reply.reasoning.text
-    if reply.tool is not None:
-        function = {"name": reply.tool.name, "arguments": reply.tool.arguments.text}
-        message["content"] = None
-        message["tool_calls"] = [{"id": reply.tool.id, "type": "function", "function": function}]
+def write_reply(reply: Reply, extra: str = "") -> bytes:
+    """The reply's `chat.completion` from `model` on, so that it goes behind any `head`; with `extra` after its text."""
+    asked, said = reply.asked, reply.said
+    options, usage = asked.options, reply.usage
+    text = None if said.text is None else said.text.text + extra
+    if extra:
+        # The filler is one token a word, and what is left of the last word one more.
+        tokens = said.tokens + extra.count(" ")
+        usage = count_usage(options, asked.prompt_tokens, tokens * reply.choices, said.thought_tokens * reply.choices)
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
+    if said.stop == "refusal":
+        message |= {"content": None, "refusal": text}
+    if reply.reasoning_field is not None and said.thought is not None:
+        message[reply.reasoning_field] = said.thought.text
+        if options.dialect == "openrouter":
+            message["reasoning_details"] = [detail_of(said.thought.text, signed=said.thought)]
+    if said.calls:
+        message["tool_calls"] = [{**name_call(call), "function": _write_function(call)} for call in said.calls]
     rest: dict[str, Any] = {"message": message, "logprobs": None, "finish_reason": reply.finish_reason}
+    rest |= choice_extras(options, said.matched, reply.finish_reason)
     body: dict[str, Any] = {
-        "model": reply.asked.model,
-        "choices": [{"index": index, **rest, **choice_extras(options)} for index in range(reply.choices)],
+        "model": asked.model,
+        "choices": [{"index": index, **rest} for index in range(reply.choices)],
     }
-    if reply.usage is not None:
-        body["usage"] = reply.usage
+    if usage is not None:
+        body["usage"] = usage
     body["service_tier"] = "default"
     body["system_fingerprint"] = "fp_demo"
     if options.dialect == "azure":
@@ -145,84 +152,21 @@ def write_reply(reply: Reply) -> bytes:
     return b"," + orjson.dumps(body)[1:]
 
 
+def name_call(call: Call) -> dict[str, Any]:
+    """The fields of a call that come before its function."""
+    return {"id": f"call_demo_{call.id}", "type": "function"}
+
+
+def detail_of(text: str, *, signed: Answer | None = None) -> dict[str, Any]:
+    """One of OpenRouter's `reasoning_details`; with the signature of what is `signed` at its end."""
+    signature = None if signed is None else sign(SIGNATURE_KIND, signed.text)
+    return {"type": "reasoning.text", "text": text, "signature": signature, "format": "anthropic-claude-v1", "index": 0}
+
+
+def _write_function(call: Call) -> dict[str, str]:
+    return {"name": call.name, "arguments": call.arguments.text}
+
+
 def write_head(entry: Entry, kind: str) -> bytes:
     """The fields in front, which differ from answer to answer."""
     return f'{{"id":"chatcmpl-demo-{entry.id:08d}","object":"{kind}","created":{int(entry.started_at)}'.encode()
-
-
-def write_big_reply(reply: Reply, head: bytes, size: int) -> bytes:
-    """The whole JSON lengthened to `size` bytes; blanks make up for digits that usage gained."""
-    asked = reply.asked
-    extra, body = 0, head + write_reply(reply)
-    for _ in range(4):
-        if len(body) == size:
-            break
-        extra = max(0, extra + size - len(body))
-        whole, rest = divmod(extra, len(FILLER))
-        text = reply.answer.text + FILLER * whole + FILLER[:rest]
-        tokens = reply.answer.tokens + whole + (rest > 0)
-        usage = count_usage(asked.options, asked.prompt_tokens, tokens * reply.choices, 0)
-        answer = Answer(text, (), tokens, complete=True)
-        body = head + write_reply(dataclasses.replace(reply, answer=answer, usage=usage))
-    return body.ljust(size)
-
-
-def choice_extras(options: Options) -> dict[str, Any]:
-    """The fields that a dialect adds to each choice."""
-    match options.dialect:
-        case "azure":
-            return {"content_filter_results": FILTERED}
-        case "vllm":
-            return {"stop_reason": None, "token_ids": None}
-        case _:
-            return {}
-
-
-def prompt_filter_results() -> list[dict[str, Any]]:
-    """What Azure found in the prompt."""
-    return [{"prompt_index": 0, "content_filter_results": FILTERED}]
-
-
-def _choose_text(writer: Writer, asked: Asked) -> str:
-    options = asked.options
-    if options.reply is not None:
-        text = options.reply
-    elif options.echo:
-        text = last_user_text(read_messages(asked.request.messages))
-    elif options.tokens is not None or options.chunks is not None:
-        text = writer.words(options.tokens if options.tokens is not None else options.chunks or 0)
-    else:
-        text = DEFAULT_TEXT
-    return f"{text} (key: {asked.credential})" if options.echo_key else text
-
-
-def _call_tool(writer: Writer, asked: Asked, limit: int | None) -> ToolCall | None:
-    request = asked.request
-    tool = read_function_tool(request.tools)
-    if tool is None or read_messages(request.messages)[-1].get("role") == "tool":
-        return None
-    name, schema = tool
-    properties = schema.get("properties")
-    filled = {key: _sample(value) for key, value in properties.items()} if isinstance(properties, dict) else {}
-    arguments = writer.write(orjson.dumps(filled).decode(), chunks=asked.options.chunks, limit=limit)
-    # Another turn of the conversation, another id.
-    return ToolCall(f"call_demo_{zlib.crc32(request.messages):08x}", name, arguments)
-
-
-def _sample(schema: object) -> object:
-    """A value that fits a property's schema, as far as its type or its enum tells."""
-    samples: dict[str, object] = {
-        "integer": 1,
-        "number": 1.5,
-        "boolean": True,
-        "array": [],
-        "object": {},
-        "null": None,
-    }
-    match schema:
-        case {"enum": [first, *_]}:
-            return first
-        case {"type": str(kind)}:
-            return samples.get(kind, "demo")
-        case _:
-            return "demo"

@@ -8,6 +8,7 @@ import msgspec
 
 from app.demo.answers import Writer
 from app.demo.openai_errors import Refusal
+from app.demo.saying import Tool
 
 # Prompts beyond this are counted afresh each time, to keep the memory of what was counted small.
 MAX_REMEMBERED = 64 << 10
@@ -39,6 +40,13 @@ class ChatRequest(msgspec.Struct):
     max_completion_tokens: int | None = None
     n: int | None = None
     tools: msgspec.Raw = NOTHING
+    tool_choice: msgspec.Raw = NOTHING
+    parallel_tool_calls: msgspec.Raw = NOTHING
+    stop: msgspec.Raw = NOTHING
+    response_format: msgspec.Raw = NOTHING
+    presence_penalty: msgspec.Raw = NOTHING
+    frequency_penalty: msgspec.Raw = NOTHING
+    enable_thinking: msgspec.Raw = NOTHING
 
     @property
     def limit(self) -> int | None:
@@ -163,14 +171,55 @@ class PromptCounter:
                 return 0
 
 
-def read_function_tool(raw: bytes) -> tuple[str, dict[str, Any]] | None:
-    """Name and parameter schema of the first function among the raw `tools`; None when there is none."""
-    for tool in _parts(msgspec.json.decode(raw)) if raw else ():
+def read_raw(raw: bytes) -> Any:
+    """The value of a field that is kept raw; None when there is none."""
+    return msgspec.json.decode(raw) if raw else None
+
+
+def read_function_tools(raw: bytes) -> list[Tool]:
+    """The functions among the raw `tools`."""
+    tools = []
+    for tool in _parts(read_raw(raw)):
         match tool:
             case {"type": "function", "function": {"name": str(name), **rest}}:
                 schema = rest.get("parameters")
-                return name, schema if isinstance(schema, dict) else {}
-    return None
+                tools.append(Tool(name, schema if isinstance(schema, dict) else {}))
+    return tools
+
+
+def choose_tools(request: ChatRequest) -> tuple[list[Tool], bool]:
+    """The functions that may be called, and whether one must be."""
+    tools = read_function_tools(request.tools)
+    match read_raw(request.tool_choice):
+        case "none":
+            return [], False
+        case "required":
+            return tools, True
+        case {"type": "function", "function": {"name": name}}:
+            return [tool for tool in tools if tool.name == name], True
+        case {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [*allowed]}}:
+            names = {tool.name for tool in read_function_tools(msgspec.json.encode(allowed))}
+            return [tool for tool in tools if tool.name in names], mode == "required"
+        case _:
+            return tools, False
+
+
+def read_stops(raw: bytes) -> list[str]:
+    """The stop sequences."""
+    value = read_raw(raw)
+    listed = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    return [stop for stop in listed if isinstance(stop, str)]
+
+
+def read_schema(raw: bytes) -> dict[str, Any] | None:
+    """The schema of a structured answer, an empty object's for JSON of any kind; None when text is wanted."""
+    match read_raw(raw):
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
+            return schema
+        case {"type": "json_object"} | {"type": "json_schema"}:
+            return {"type": "object"}
+        case _:
+            return None
 
 
 def _parts(value: object) -> list[dict[str, Any]]:

@@ -10,10 +10,31 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 # Bounds that keep a typo from eating the machine's memory.
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Chunks = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Calls = Annotated[int, msgspec.Meta(ge=0, le=16)]
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=100_000_000)]
 USAGE_WORD = "(missing|zero|huge|negative|string|always|on_finish)"
 # The options that change what is said, not how it arrives.
-CONTENT_OPTIONS = ("reply", "tokens", "echo", "tool", "chunks", "reasoning", "cached", "usage", "dialect", "surrogates")
+CONTENT_OPTIONS = (
+    "reply",
+    "tokens",
+    "echo",
+    "tool",
+    "refuse",
+    "citations",
+    "blocked",
+    "finish",
+    "chunks",
+    "reasoning",
+    "redacted",
+    "call_ids",
+    "strict_signatures",
+    "polls",
+    "cached",
+    "cache_written",
+    "usage",
+    "dialect",
+    "surrogates",
+)
 # Sources are query-shaped text: `status=500&delay_ms=50`. Model names beyond this are noise, not options.
 MAX_OPTIONS_TEXT = 8_192
 
@@ -30,16 +51,31 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     | `tokens=N` | answer with exactly N tokens of plain words |
     | `echo=1` | answer with the text of the last user message |
     | `big=N` | non-stream: a body of exactly N bytes (ignores the caps) |
-    | `tool=1` | call the request's first function tool, unless the last message already is a tool's result |
+    | `tool=N` | call N function tools at once, from the first of the request on and round again, unless the last message \
+already is a tool's result; a `reply` stands before the calls |
+    | `refuse=1` | a refusal in the format's way |
+    | `blocked=1` | Gemini: the prompt is blocked, and there is no candidate |
+    | `finish=NAME` | whatever the answer is, it ends for this reason of the format's |
+    | `citations=1` | the text cites the first document (Anthropic), or a page (Responses) |
     | `chunks=N` | stream: N content chunks (alone: one token each), else one token a chunk |
     | `delay_ms=N` | wait before the first byte |
     | `chunk_ms=N` | stream: pace of the content chunks, kept by the clock |
-    | `reasoning=N` | N reasoning tokens, reported in `completion_tokens_details` |
-    | `cached=N` | `prompt_tokens_details.cached_tokens` (not clipped to the prompt) |
+    | `reasoning=N` | N reasoning tokens, reported where the format does; their text is shown as a dialect of OpenAI's \
+chat has it, always as Anthropic's `thinking` unless that is disabled, with `includeThoughts` by Gemini, with \
+`reasoning.summary` by Responses. Without it a request that turns reasoning on gets 8 |
+    | `redacted=1` | Anthropic: the reasoning comes as `redacted_thinking` |
+    | `call_ids=0` | Gemini: calls have no `id` |
+    | `strict_signatures=1` | Gemini: a `thoughtSignature` is demanded and checked, as by Gemini 3 |
+    | `polls=N` | Responses: `background` is done as of the Nth poll |
+    | `cached=N` | prompt tokens that were read from a cache (not clipped to the prompt) |
+    | `cache_written=N` | prompt tokens that were written to one (Anthropic, Responses, OpenAI) |
     | `usage=WORDS` | comma-separated: `missing`, `zero`, `huge` (1e15), `negative`, `string` (wrong type), `always` \
 (streamed though not asked for), `on_finish` (rides on the finish chunk) |
-    | `dialect=NAME` | `deepseek` (`reasoning_content`, cache hit and miss tokens), `xai` (reasoning is outside \
-`completion_tokens`), `azure` (filter results, a first chunk without choices), `ollama`, `vllm` (`reasoning`) |
+    | `dialect=NAME` | `deepseek` (`reasoning_content`, demanded back with tool calls; cache hit and miss tokens), `xai` \
+(reasoning is outside `completion_tokens`; `stop` and penalties are refused with it), `azure` (filter results, a first chunk \
+without choices), `ollama` (`reasoning`; plain text errors, no image URLs), `vllm` (`reasoning`, `stop_reason`), \
+`openrouter` (`reasoning`, `reasoning_details`, comments, errors with a number for a code), `qwen` (`reasoning_content` \
+where `enable_thinking` asks for it, and then in streams only) |
     | `status=N` | 400 to 599: an error in the format's shape; 200 to 299: the answer's status |
     | `code=NAME` | the error's `code`, say `insufficient_quota` |
     | `retry_after=S` | that header on an error; a 429 has `1` unless told |
@@ -52,13 +88,13 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     | `stall=first` | send the headers and never a byte of the body |
     | `stall=chunk:N` | stop after N chunks, socket open (non-stream: after half of the body) |
     | `cut=N` | after N chunks close the connection inside the body (non-stream: after half of it) |
-    | `cut_clean=N` | after N chunks end the body properly, without finish and `[DONE]` (non-stream: half a JSON) |
-    | `no_done=1` | stream: everything but `[DONE]` |
-    | `error_chunk=N` | stream: after N chunks an error frame, then a clean end without `[DONE]` |
+    | `cut_clean=N` | after N chunks end the body properly, without finish and mark of the end (non-stream: half a JSON) |
+    | `no_done=1` | stream: everything but the mark of the end: `[DONE]`, `message_stop`, `response.completed` |
+    | `error_chunk=N` | stream: after N chunks the format's error frame, then a clean end |
     | `error_finish=1` | with `error_chunk`: OpenRouter's shape, choices with `finish_reason: "error"` beside `error` |
     | `malformed=N` | stream: after N chunks a frame of broken JSON, then on as usual |
     | `crlf=1`, `cr=1` | stream: lines end with CRLF, or with a lone CR |
-    | `comments=1` | stream: `: keep-alive` comments before and between the frames |
+    | `comments=1` | stream: `: keep-alive` comments before and between the frames (not Gemini) |
     | `nospace=1` | stream: `data:` without the space |
     | `no_final_blank=1` | stream: the last frame lacks its blank line |
     | `blank_lead=N`, `lead_ms=N` | non-stream: N blank lines before the JSON, 100 ms apart unless told |
@@ -67,22 +103,32 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     | `gzip=1` | a gzip body though nobody asked for one |
     | `echo_key=1` | the received key in the header `x-echo-key` and in the text of the answer or error |
 
-    Chunk numbers count content, reasoning and tool-argument chunks; 0 comes before the role chunk, and a number
-    beyond the answer's chunks never comes. `%` escapes work as in any query string.
+    Chunk numbers count content, reasoning and tool-argument chunks; 0 comes before the role chunk or the like, and a number
+    beyond the answer's chunks never comes. What a format has no words for does nothing there. `%` escapes work as in any
+    query string.
     """
 
     reply: str | None = None
     tokens: Tokens | None = None
     echo: bool = False
     big: Bytes | None = None
-    tool: bool = False
+    tool: Calls = 0
+    refuse: bool = False
+    citations: bool = False
+    blocked: bool = False
+    finish: str | None = None
     chunks: Chunks | None = None
     delay_ms: Count = 0
     chunk_ms: Count = 0
     reasoning: Tokens = 0
+    redacted: bool = False
+    call_ids: bool = True
+    strict_signatures: bool = False
+    polls: Annotated[int, msgspec.Meta(ge=1)] = 1
     cached: Count = 0
+    cache_written: Count = 0
     usage: Annotated[str, msgspec.Meta(pattern=f"^({USAGE_WORD}(,{USAGE_WORD})*)?$")] = ""
-    dialect: Literal["openai", "deepseek", "xai", "azure", "ollama", "vllm"] = "openai"
+    dialect: Literal["openai", "deepseek", "xai", "azure", "ollama", "vllm", "openrouter", "qwen"] = "openai"
     status: Annotated[int, msgspec.Meta(ge=200, le=599)] | None = None
     code: str | None = None
     retry_after: str | None = None

@@ -4,18 +4,40 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.demo.answers import Writer
+from app.demo.anthropic_messages import AnthropicMessages
 from app.demo.asgi import Receive, Scope, Send
 from app.demo.control import PREFIX, Control, reply_json
 from app.demo.exchange import ClientGone, Exchange
 from app.demo.faults import FaultScripts
+from app.demo.gemini_chat import GeminiChat
 from app.demo.journal import Journal
 from app.demo.media.desk import Desk
 from app.demo.media.fakes import FAKES
+from app.demo.media.google import Gemini
 from app.demo.media.studio import Studio
 from app.demo.openai_chat import OpenAIChat
-from app.demo.routes import Handler, Route, Router
+from app.demo.responses_chat import OpenAIResponses
+from app.demo.routes import Handler, PatternHandler, Route, Router
 
 MODELS = ("demo", "demo-large")
+
+
+@dataclass(frozen=True, slots=True)
+class ByVendor:
+    """What several vendors have under one path, `GET /v1/models`: told apart by the headers that only one of them takes."""
+
+    openai: PatternHandler
+    anthropic: PatternHandler
+    gemini: PatternHandler
+
+    async def __call__(self, exchange: Exchange, *values: str) -> None:
+        """Answers as the vendor that the caller means."""
+        if exchange.header(b"anthropic-version"):
+            await self.anthropic(exchange, *values)
+        elif exchange.header(b"x-goog-api-key") or "key" in exchange.query():
+            await self.gemini(exchange, *values)
+        else:
+            await self.openai(exchange, *values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +94,19 @@ def create_demo_app(*, record: bool = True, models: Sequence[str] = MODELS) -> D
     what `GET /v1/models` lists, though any model name is answered.
     """
     journal, scripts, studio = Journal(keeps=record), FaultScripts(), Studio()
-    chat, desk = OpenAIChat(Writer(), scripts, models), Desk(studio, scripts)
+    writer, desk = Writer(), Desk(studio, scripts)
+    chat, messages = OpenAIChat(writer, scripts, models), AnthropicMessages(writer, scripts, models)
+    gemini = GeminiChat(writer, scripts, models, Gemini(desk).generate)
     router = Router()
-    for base in ("", "/v1"):
+    for base in ("", "/v1", "/openai/v1"):
         router.add((Route("POST", f"{base}/chat/completions", chat.complete),))
-        router.add((Route("GET", f"{base}/models", chat.list_models),))
+    lists = ByVendor(chat.list_models, messages.list_models, gemini.list_models)
+    model = ByVendor(chat.get_model, messages.get_model, gemini.get_model)
+    for base in ("", "/v1", "/anthropic/v1"):
+        router.add((Route("GET", f"{base}/models", lists), Route("GET", f"{base}/models/{{model*}}", model)))
+    router.add(OpenAIResponses(writer, scripts).routes())
+    router.add(messages.routes())
+    router.add(gemini.routes())
     router.add(desk.routes())
     for fake in FAKES:
         router.add(fake(desk).routes())

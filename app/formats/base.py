@@ -51,12 +51,13 @@ class Request:
 class Reply:
     """What was read off a complete answer. `usage` None: the upstream reported none, or none that can be believed.
 
-    `id`: under which the upstream keeps it, where it does.
+    `id`: under which the upstream keeps it, where it does. `done`: False for one that the upstream still works on.
     """
 
     usage: Usage | None
     error: UpstreamError | None
     id: str | None = None
+    done: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +105,12 @@ class Tap(Protocol):
 
     `started`: a frame with data went to the client. `error`: the upstream reported one in the stream. `complete`: the
     answer came to its proper end; `ended`: with the format's own end mark, so that nothing can follow. `id`: under which
-    the upstream keeps the answer. A tap never raises on what an upstream sends.
+    the upstream keeps the answer. `usage`: of the whole answer; `opening`: what was told of the input when it began, for an
+    answer that breaks off. A tap never raises on what an upstream sends.
     """
 
     usage: Usage | None
+    opening: Usage | None
     started: bool
     complete: bool
     ended: bool
@@ -155,18 +158,19 @@ class EventWriter(Protocol):
 class Format(Protocol):
     """One wire format. Stateless.
 
-    `client_paths` are the exact paths of its POST requests; `model_paths` beginnings of paths that go on with a model's name
-    and a method (`/v1beta/models/`). `fields`: what becomes of each field of a client's request. `carries`: what becomes of
-    each attribute of an `Ask` that is written in this format; see `app.formats.fields`. `passed_headers`: a client's headers
-    that go on to an upstream of the same format. `stream_type`: the content type of streams by `Request.framing`.
-    `comments`: whether a stream's readers bear SSE comments. `request_id_header`: what the format's SDK reads, beside
-    `x-request-id`.
+    `title`: what docs and errors call it. `client_paths` are the exact paths of its POST requests; `model_paths` beginnings
+    of paths that go on with a model's name and a method (`/v1beta/models/`); `count_paths` the exact paths where clients have
+    input tokens counted. `passed_headers`: a client's headers that go on to an upstream of the same format, in small letters.
+    `stream_types`: the content type of streams by `Request.framing`. `comments`: whether a stream's readers bear SSE
+    comments. `request_id_header`: what the format's SDK reads, beside `x-request-id`. `fields`: what becomes of each field of
+    a client's request, and `carries` of each attribute of an `Ask` that is written in this format: see `app.formats.fields`.
     """
 
     name: str
     title: str
     client_paths: tuple[str, ...]
     model_paths: tuple[str, ...]
+    count_paths: tuple[str, ...]
     passed_headers: tuple[bytes, ...]
     stream_types: Mapping[str, bytes]
     comments: bool
@@ -196,6 +200,17 @@ class Format(Protocol):
 
     def open_tap(self, request: Request, quirks: frozenset[str]) -> Tap:
         """A tap for one stream."""
+
+    # -- counting input tokens -------------------------------------------------------------------------------------
+
+    def counts(self, path: str) -> bool:
+        """Whether a POST to this path, one of `count_paths` or below `model_paths`, asks for a count."""
+
+    def read_count(self, body: bytes, path: str, query: bytes) -> Request:
+        """A request for a count; `write_request` writes it too. Raises GatewayError 400 naming the field at fault."""
+
+    def write_count(self, tokens: int) -> bytes:
+        """The answer to one."""
 
     # -- errors --------------------------------------------------------------------------------------------------------
 

@@ -24,10 +24,23 @@ DIGEST_BYTES = 64 * 1024
 class FrameTap(ABC):
     """See `app.formats.base.Tap`. A format says what its markers are, and what a frame with one means."""
 
-    __slots__ = ("_kept", "_kept_size", "_partial", "_text", "complete", "ended", "error", "id", "started", "usage")
+    __slots__ = (
+        "_kept",
+        "_kept_size",
+        "_partial",
+        "_text",
+        "complete",
+        "ended",
+        "error",
+        "id",
+        "opening",
+        "started",
+        "usage",
+    )
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
+        self.opening: Usage | None = None
         self.started = False
         self.complete = False
         self.ended = False

@@ -11,6 +11,11 @@ from app.providers.media import Media, TokenSource
 CHAT: Mapping[str, str] = MappingProxyType({"openai_chat": "/chat/completions"})
 """The paths of a vendor that speaks OpenAI's Chat Completions."""
 
+RESPONSES: Mapping[str, str] = MappingProxyType({"openai_responses": "/responses"})
+"""The path of a vendor that speaks OpenAI's Responses."""
+
+COUNTED: Mapping[str, str] = MappingProxyType({"openai_responses": "/responses/input_tokens"})
+
 NO_PATHS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -18,16 +23,24 @@ NO_PATHS: Mapping[str, str] = MappingProxyType({})
 class Provider:
     """One vendor. `base_url` is what the vendor's own SDK takes; None: the operator must give one.
 
-    `paths` are by format name and follow the base URL. `quirks` are named deviations that formats know how to read.
-    `cap_field` is the request field that bounds the output where the client named none. `media`: how it makes images,
-    videos and audio. `token`: the secret is traded for a token first, and that is what signs.
+    `paths` are by format name, the one that converted requests take first, and follow the base URL; one that begins with
+    `^` follows its host alone. `{model}` in a path stands for the upstream's name of the model. `more_paths` are of formats
+    that a channel speaks only where its option `formats` says so. `stream_paths`: where streams have paths of their own.
+    `count_paths`: where input tokens are counted, free of charge. `headers` go with every call. `quirks` are named
+    deviations that formats know how to read and write. `cap_field` is the request field that bounds the output where the
+    client named none. `media`: how it makes images, videos and audio. `token`: the secret is traded for a token first, and
+    that is what signs.
     """
 
     name: str
     base_url: str | None
     paths: Mapping[str, str]
+    more_paths: Mapping[str, str] = field(default_factory=lambda: NO_PATHS)
+    stream_paths: Mapping[str, str] = field(default_factory=lambda: NO_PATHS)
+    count_paths: Mapping[str, str] = field(default_factory=lambda: NO_PATHS)
     auth_header: str = "authorization"
     auth_prefix: str = "Bearer "
+    headers: Mapping[str, str] = field(default_factory=lambda: NO_PATHS)
     quirks: frozenset[str] = field(default_factory=frozenset)
     cap_field: str = "max_tokens"
     needs_secret: bool = True

@@ -11,6 +11,7 @@ from app.errors import bad_upstream_response
 from app.relay.attempt import Upstreams, connection_error, interrupted
 from app.relay.bill import Bill
 from app.relay.exchange import Exchange, Interrupt
+from app.relay.translate import Sending, dropped_header
 
 JSON = b"application/json"
 PASSED_HEADERS = ("openai-processing-ms", "openai-version")
@@ -19,11 +20,11 @@ key, an organisation or a cookie."""
 
 
 async def relay_answer(
-    exchange: Exchange, upstreams: Upstreams, channel: Channel, bill: Bill, body: bytes, max_bytes: int
+    exchange: Exchange, upstreams: Upstreams, channel: Channel, bill: Bill, sending: Sending, max_bytes: int
 ) -> None:
     """One attempt. Raises UpstreamError before anything was sent to the client, or not at all."""
     try:
-        response = await upstreams.call(exchange, channel, bill.format, body)
+        response = await upstreams.call(exchange, channel, sending)
         try:
             answer = await _read(response, exchange, channel.idle_timeout or upstreams.timeouts.idle, max_bytes)
         finally:
@@ -34,20 +35,29 @@ async def relay_answer(
             bill.answered = True
         raise reason from error
     answer = answer.lstrip()  # DeepSeek sends blank lines while a request queues
-    reply = bill.format.read_reply(answer, channel.provider.quirks)
+    reply = sending.format.read_reply(answer, channel.provider.quirks)
     if reply.error is not None:
         raise reply.error
     bill.answered = True
     bill.answer = answer
     bill.usage = reply.usage
+    if sending.converted:
+        answer = bill.conversation.convert_answer(sending, channel, answer)
+    elif reply.id is not None and bill.request.kept:
+        bill.unfinished_id = None if reply.done else reply.id
+        await bill.conversation.keep(channel, reply.id)
     exchange.first_byte = asyncio.get_running_loop().time()
     exchange.allow(upstreams.timeouts.write, Interrupt.WRITE_TIMEOUT)
-    await exchange.answer(200, answer, answer_headers(response, JSON))
+    await exchange.answer(200, answer, answer_headers(response, JSON, sending.dropped))
 
 
-def answer_headers(response: aiohttp.ClientResponse, content_type: bytes) -> list[tuple[bytes, bytes]]:
-    """The headers of our answer: the content type, and what of the upstream's may pass."""
+def answer_headers(
+    response: aiohttp.ClientResponse, content_type: bytes, dropped: tuple[str, ...]
+) -> list[tuple[bytes, bytes]]:
+    """The headers of our answer: the content type, what of the upstream's may pass, and what it wasn't told."""
     headers = [(b"content-type", content_type)]
+    if dropped:
+        headers.append(dropped_header(dropped))
     for name in PASSED_HEADERS:
         value = response.headers.get(name)
         if value is not None:

@@ -6,11 +6,13 @@ import asyncio
 import io
 
 import aiohttp
+from yarl import URL
 
 from app.catalog.snapshot import Channel
 from app.errors import GatewayError, Kind, UpstreamError, bad_upstream_response
 from app.formats.base import Format
 from app.relay.exchange import Exchange, Interrupt, interruption_error
+from app.relay.translate import Sending
 
 MAX_ERROR_BODY = 64 * 1024
 MAX_MESSAGE = 1_000
@@ -24,6 +26,8 @@ STALE_WITHIN = 0.25
 have worked on the request, and a second call would be paid for twice."""
 
 DNS_TTL = 30
+LOOK_UP = 30.0
+MAX_LOOK_UP = 32 * 1024 * 1024
 
 
 class Timeouts:
@@ -56,7 +60,7 @@ class Upstreams:
         self._session = session
         self._default = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect)
 
-    async def call(self, exchange: Exchange, channel: Channel, format: Format, body: bytes) -> aiohttp.ClientResponse:
+    async def call(self, exchange: Exchange, channel: Channel, sending: Sending) -> aiohttp.ClientResponse:
         """Sends the request and waits for the status line. The caller releases the response.
 
         Raises UpstreamError for whatever isn't a 200, with the upstream's words only where the client is at fault, and
@@ -70,30 +74,51 @@ class Upstreams:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=channel.connect_timeout)
         try:
             try:
-                response = await self._post(channel, format, body, timeout)
+                response = await self._post(channel, sending, timeout)
             except STALE as error:
                 if isinstance(error, aiohttp.ClientConnectorError) or clock() - started > STALE_WITHIN:
                     raise
                 # An idle connection that the upstream was just closing: the request never got there. Not the channel's
                 # fault, and where only one channel serves the model there is no other to turn to.
-                response = await self._post(channel, format, body, timeout)
+                response = await self._post(channel, sending, timeout)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise connection_error(error) from error
         if response.status == 200:
             return response
         try:
-            raise await self._refusal(response, format)
+            raise await self._refusal(response, sending.format)
         finally:
             response.close()
 
-    async def _post(
-        self, channel: Channel, format: Format, body: bytes, timeout: aiohttp.ClientTimeout
-    ) -> aiohttp.ClientResponse:
+    async def send(self, channel: Channel, method: str, url: URL) -> aiohttp.ClientResponse:
+        """A call without a body, about what the upstream keeps. The caller closes the response.
+
+        Raises aiohttp.ClientError and OSError for what breaks.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=LOOK_UP)
+        return await self._session.request(method, url, headers=channel.headers, timeout=timeout, allow_redirects=False)
+
+    async def look_up(self, channel: Channel, url: URL) -> tuple[int, bytes]:
+        """One GET that reads what the upstream keeps: status 200 or 404, and the body.
+
+        Raises UpstreamError for any other status, aiohttp.ClientError and OSError for what breaks.
+        """
+        async with await self.send(channel, "GET", url) as response:
+            body = await read_start(response.content, MAX_LOOK_UP)
+            if response.status not in (200, 404):
+                raise bad_upstream_response(f"The upstream answered {response.status}.")
+            return response.status, body
+
+    async def _post(self, channel: Channel, sending: Sending, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        body, headers = sending.body, channel.headers
+        if sending.headers:
+            headers = headers.copy()
+            headers.update(sending.headers)
         return await self._session.post(
-            channel.urls[format.name],
+            sending.url,
             # From a file: aiohttp hands a large bytes object to the socket in one go, which stalls the loop.
             data=io.BytesIO(body) if len(body) > LARGE_BODY else body,
-            headers=channel.headers,
+            headers=headers,
             timeout=timeout,
             allow_redirects=False,
         )

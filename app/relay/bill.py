@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from app.catalog.snapshot import Candidate, Channel
 from app.core.tokens import count_text
 from app.core.usage import Usage
-from app.formats.base import Format, Request, Tap
+from app.formats.base import Format, Prompt, Request, Tap
 from app.ledger.records import Settlement, Status
 from app.ledger.writer import LedgerWriter
 from app.logs import get_log
 from app.relay.admit import Admission
 from app.relay.exchange import Exchange
 from app.relay.plan import Plan
+from app.relay.translate import Conversation, Sending
 
 log = get_log("relaygate.bill")
 
@@ -26,19 +27,24 @@ COUNT_AT_MOST = 200_000
 class Bill:
     """One admitted request's account. `answered`: output may have been produced, so the request is charged.
 
-    `failed` are the attempts that came to nothing: the channel's name, and what happened.
+    `sending` is what the last attempt sent; `answer` is what came back, in the upstream's format. `failed` are the attempts
+    that came to nothing: the channel's name, and what happened. `unfinished_id`: of an answer that the upstream still
+    works on.
     """
 
     format: Format
     request: Request
     plan: Plan
     admission: Admission
+    conversation: Conversation
     candidate: Candidate | None = None
+    sending: Sending | None = None
     failed: list[tuple[str, str]] = field(default_factory=list)
     attempts: int = 0
     answered: bool = False
     usage: Usage | None = None
     tap: Tap | None = None
+    unfinished_id: str | None = None
     answer: bytes = field(default=b"", repr=False)
     error: str | None = None
     charge: int = 0
@@ -104,13 +110,21 @@ class Cashier:
 
 def _estimate_usage(bill: Bill) -> Usage:
     """Tokens of the text and the images that went in, and of the text that came out."""
+    spoken = bill.format if bill.sending is None else bill.sending.format
+    produced = spoken.reply_text(bill.answer) if bill.tap is None else bill.tap.produced_text()
+    if bill.tap is not None and bill.tap.opening is not None:  # what went in, by the upstream's own count
+        return replace(bill.tap.opening, output_tokens=max(_count(produced), bill.tap.opening.output_tokens))
     prompt = bill.format.read_prompt(bill.request.body)
-    produced = bill.format.reply_text(bill.answer) if bill.tap is None else bill.tap.produced_text()
     return Usage(
-        input_tokens=_count(prompt.text) + prompt.image_tokens,
+        input_tokens=count_prompt(prompt),
         output_tokens=_count(produced),
         input_image_tokens=prompt.image_tokens,
     )
+
+
+def count_prompt(prompt: Prompt) -> int:
+    """Tokens of the text and the images of a request."""
+    return _count(prompt.text) + prompt.image_tokens
 
 
 def _count(text: str) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping
+from functools import partial
 from typing import Protocol
 
 from app.accounts.principals import Principal, Principals
 from app.catalog.catalog import Catalog
-from app.catalog.snapshot import Model, Snapshot
+from app.catalog.snapshot import Candidate, Channel, Model, Snapshot
 from app.errors import Blame, GatewayError, Kind, UpstreamError
 from app.formats.base import Format, Request
 from app.ledger.waiting import WaitingRoom
@@ -17,12 +19,17 @@ from app.relay.admit import admit
 from app.relay.answer import relay_answer
 from app.relay.attempt import Upstreams, interrupted, redact
 from app.relay.authenticate import authenticate
+from app.relay.background import Background
 from app.relay.bill import Bill, Cashier
 from app.relay.body import read_body
+from app.relay.count import Counter
 from app.relay.exchange import LEDGER_PATIENCE, Exchange, Interrupt, Receive, Scope, Send, interruption_error
+from app.relay.inline import Fetch
+from app.relay.kept import KeptAnswers
 from app.relay.observe import Observer
 from app.relay.plan import make_plan
 from app.relay.stream import relay_stream
+from app.relay.translate import Conversation, Sending
 from app.relay.watch import Watch
 from app.settings import Settings
 
@@ -54,6 +61,10 @@ class Relay:
         upstreams: Upstreams,
         watch: Watch,
         observer: Observer,
+        formats: Mapping[str, Format],
+        kept: KeptAnswers,
+        background: Background,
+        fetch: Fetch,
     ) -> None:
         self.principals = principals
         self.watch = watch
@@ -64,10 +75,17 @@ class Relay:
         self._cashier = cashier
         self._upstreams = upstreams
         self._observer = observer
+        self._formats = formats
+        self._kept = kept
+        self._background = background
+        self._fetch = fetch
+        self._counter = Counter(upstreams)
 
     async def serve(self, format: Format, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, errors included, in the client's format."""
         exchange = Exchange(scope, receive, send)
+        if format.request_id_header is not None:
+            exchange.extra_headers.append((format.request_id_header, exchange.label.encode()))
         self.watch.open.add(exchange)
         bill: Bill | None = None
         failure: GatewayError | None = None
@@ -92,29 +110,28 @@ class Relay:
             if bill is not None:
                 if failure is not None:
                     bill.error = failure.code
-                self._cashier.close(bill, exchange)
+                self._close(bill, exchange)
         if failure is not None:
             await send_error(exchange, format, failure)
         self._observer.record(exchange, format.name, bill, failure)
 
     async def _admit(self, format: Format, exchange: Exchange) -> Bill | None:
-        """None: the request took the detour, and has been answered."""
+        """None: the request took the detour, or asked for a count, and has been answered."""
         settings = self._settings
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
         principal = await authenticate(exchange.scope, self.principals, settings.trusted_proxies)
-        body = await read_body(exchange, settings.max_body_bytes, settings.body_timeout)
-        exchange.body_read = True
-        request = format.read_request(body)
+        request, counting = await self._read(format, exchange)
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
-        snapshot = self._catalog.snapshot
+        snapshot = await self._catalog.snapshot_for(request.model, self._find)
         model = self._find(snapshot, request.model)
-        if model is None or not model.is_ready:  # made, priced or given a channel just now, perhaps
-            snapshot = await self._catalog.reloaded()
-            model = self._find(snapshot, request.model)
         if model is not None and model.kind != "chat" and self.detour is not None:
             await self.detour.serve(format, exchange, principal, request, model)
             return None
-        plan = make_plan(snapshot, principal, request, format.name)
+        pinned_to = None if request.builds_on is None else await self._kept.owner(principal, request.builds_on)
+        plan = make_plan(snapshot, principal, request, format.name, pinned_to)
+        if counting:
+            await self._counter.serve(format, exchange, request, plan)
+            return None
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
         admission = await admit(
             self._waiting_room,
@@ -125,7 +142,34 @@ class Relay:
             format=format.name,
             default_cap=settings.default_max_output_tokens,
         )
-        return Bill(format, request, plan, admission)
+        conversation = Conversation(
+            format,
+            request,
+            exchange,
+            self._formats,
+            output_cap=admission.output_cap,
+            default_cap=plan.model.max_output_tokens or settings.default_max_output_tokens,
+            remember=partial(self._kept.remember, principal, plan.model),
+            fetch=self._fetch,
+        )
+        return Bill(format, request, plan, admission, conversation)
+
+    async def _read(self, format: Format, exchange: Exchange) -> tuple[Request, bool]:
+        """The request, and whether it only asks for a count."""
+        settings = self._settings
+        body = await read_body(exchange, settings.max_body_bytes, settings.body_timeout)
+        exchange.body_read = True
+        path, query = exchange.scope["path"], exchange.scope.get("query_string", b"")
+        if format.counts(path):
+            return format.read_count(body, path, query), True
+        return format.read_request(body, path, query), False
+
+    def _close(self, bill: Bill, exchange: Exchange) -> None:
+        """Ends the hold, now or, for an answer that its upstream still works on, when that is done."""
+        if bill.unfinished_id is not None and bill.answered:
+            self._background.follow(bill, exchange)
+        else:
+            self._cashier.close(bill, exchange)
 
     def _find(self, snapshot: Snapshot, name: str) -> Model | None:
         model = snapshot.models.get(name)
@@ -139,45 +183,64 @@ class Relay:
         await authenticate(exchange.scope, self.principals, self._settings.trusted_proxies)
 
     async def _deliver(self, exchange: Exchange, bill: Bill) -> None:
-        """Tries the candidates in order until one begins to answer. Raises the last one's error."""
+        """Tries the candidates in order until one begins to answer. Raises the last one's error.
+
+        A candidate whose upstream can't be told all that was asked is passed over; where none can, the first one's reason
+        is the answer.
+        """
         failure: UpstreamError | None = None
+        untold: GatewayError | None = None
         for candidate in bill.plan.candidates:
             channel = candidate.channel
-            body = bill.format.write_request(
-                bill.request,
-                model=candidate.upstream_model,
-                output_cap=bill.admission.output_cap,
-                cap_field=channel.provider.cap_field,
-            )
+            try:
+                bill.sending = sending = await self._prepare(exchange, bill, candidate)
+            except GatewayError as error:
+                if error.kind is not Kind.INVALID:
+                    raise
+                untold = untold or error
+                continue
             bill.candidate = candidate
             bill.attempts += 1
             try:
                 if bill.request.stream:
-                    await relay_stream(exchange, self._upstreams, channel, bill, body)
+                    await relay_stream(exchange, self._upstreams, channel, bill, sending)
                 else:
                     limit = self._settings.max_answer_bytes
-                    await relay_answer(exchange, self._upstreams, channel, bill, body, limit)
+                    await relay_answer(exchange, self._upstreams, channel, bill, sending, limit)
                 return
             except UpstreamError as error:
                 failure = redact(error, channel)
-                bill.failed.append((channel.name, failure.code))
-                log.warning(
-                    "attempt_failed",
-                    request_id=exchange.label,
-                    channel=channel.name,
-                    error=error.code,
-                    upstream_status=error.upstream_status,
-                )
+                self._note_failure(exchange, bill, channel, failure)
                 if exchange.committed or not error.retryable:
                     break
-        assert failure is not None
-        raise failure
+        if failure is not None:
+            raise failure
+        assert untold is not None
+        raise untold
+
+    async def _prepare(self, exchange: Exchange, bill: Bill, candidate: Candidate) -> Sending:
+        exchange.allow(self._upstreams.timeouts.first_byte, Interrupt.FIRST_BYTE_TIMEOUT)
+        try:
+            return await bill.conversation.send_to(candidate)
+        except asyncio.CancelledError as error:
+            raise interrupted(exchange, error) from error
+
+    def _note_failure(self, exchange: Exchange, bill: Bill, channel: Channel, error: UpstreamError) -> None:
+        bill.failed.append((channel.name, error.code))
+        log.warning(
+            "attempt_failed",
+            request_id=exchange.label,
+            channel=channel.name,
+            error=error.code,
+            upstream_status=error.upstream_status,
+        )
 
 
 async def send_error(exchange: Exchange, format: Format, error: GatewayError) -> None:
     """An error as a whole answer; nothing, where an answer has begun or nobody is there to read it."""
+    status = format.status_of(error)
     if exchange.committed or exchange.gone:
-        exchange.status = exchange.status or error.status
+        exchange.status = exchange.status or status
         return
     headers = [(b"content-type", b"application/json")]
     if error.kind is Kind.QUOTA:
@@ -186,4 +249,4 @@ async def send_error(exchange: Exchange, format: Format, error: GatewayError) ->
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
     elif error.kind is Kind.RATE_LIMIT:
         headers.append((b"retry-after", b"1"))
-    await exchange.answer(error.status, format.write_error(error), headers)
+    await exchange.answer(status, format.write_error(error), headers)

@@ -21,45 +21,69 @@ class Plan:
     candidates: tuple[Candidate, ...]
 
 
-def make_plan(snapshot: Snapshot, principal: Principal, request: Request, format: str, kind: str = "chat") -> Plan:
-    """Raises GatewayError: 404 unknown model, 403 not for this key, 503 when no channel or no price is configured."""
+def make_plan(
+    snapshot: Snapshot, principal: Principal, request: Request, format: str, pinned_to: int | None = None
+) -> Plan:
+    """`pinned_to`: only this channel will do, in this format: it keeps what the request builds on.
+
+    Raises GatewayError: 404 unknown model, 403 not for this key, 503 when no channel or no price is configured.
+    """
     model = snapshot.models.get(request.model)
-    if model is None or model.kind != kind:
-        raise GatewayError(
-            Kind.NOT_FOUND, "model_not_found", f"The model '{request.model[:200]}' does not exist.", param="model"
-        )
+    if model is None or model.kind != "chat":
+        raise unknown_model(request.model)
     if not (principal.allows_model(request.model) or principal.allows_model(model.name)):
-        raise GatewayError(
-            Kind.PERMISSION,
-            "model_not_allowed",
-            f"This API key may not use the model '{request.model}'.",
-            param="model",
-        )
+        raise model_not_allowed(request.model)
     if model.dearest is None:
-        # The operator's omission, not the client's fault: no retry helps, and nothing may be served for a silent zero.
-        raise _not_ready(
-            "model_not_priced",
-            f"The model '{request.model}' has no price yet. Operator: PUT or PATCH /admin/v1/models/{model.name} with a "
-            "price, or with free: true.",
-        )
-    candidates = tuple(c for c in model.candidates if format in c.channel.urls)
+        raise model_not_priced(request.model, model)
+    candidates = tuple(c for c in model.candidates if c.channel.endpoints)
+    if pinned_to is not None:
+        candidates = tuple(c for c in candidates if c.channel.id == pinned_to and format in c.channel.endpoints)
     if not candidates:
-        raise _not_ready("no_channel", f"No channel serves the model '{request.model}' at the moment.")
-    return Plan(model, model.dearest, candidates if len(candidates) == 1 else in_order(candidates))
+        raise no_channel(request.model)
+    return Plan(model, model.dearest, candidates if len(candidates) == 1 else in_order(candidates, format))
 
 
-def in_order(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-    """By priority, and within one priority at random by weight.
+def in_order(candidates: tuple[Candidate, ...], format: str = "") -> tuple[Candidate, ...]:
+    """By priority; within one priority those that speak the client's format before others; then at random by weight.
 
     Sorting by u^(1/weight) draws without replacement (Efraimidis and Spirakis, 2006).
     """
     return tuple(
         sorted(
             candidates,
-            key=lambda c: (-c.channel.priority, -(random.random() ** (1 / c.channel.weight))),  # noqa: S311
+            key=lambda c: (
+                -c.channel.priority,
+                format not in c.channel.endpoints,
+                -(random.random() ** (1 / c.channel.weight)),  # noqa: S311
+            ),
         )
     )
 
 
-def _not_ready(code: str, message: str) -> GatewayError:
-    return GatewayError(Kind.UNAVAILABLE, code, message, param="model", blame=Blame.GATEWAY)
+def unknown_model(name: str) -> GatewayError:
+    """The 404 for a name that no model has, or one of another kind."""
+    return GatewayError(Kind.NOT_FOUND, "model_not_found", f"The model '{name[:200]}' does not exist.", param="model")
+
+
+def model_not_allowed(name: str) -> GatewayError:
+    """The 403 for a model that the key may not call."""
+    message = f"This API key may not use the model '{name[:200]}'."
+    return GatewayError(Kind.PERMISSION, "model_not_allowed", message, param="model")
+
+
+def model_not_priced(name: str, model: Model) -> GatewayError:
+    """The 503 for a model without a price, by the name that the client used.
+
+    The operator's omission, not the client's fault: no retry helps, and nothing may be served for a silent zero.
+    """
+    message = (
+        f"The model '{name[:200]}' has no price yet. Operator: PUT or PATCH /admin/v1/models/{model.name} with a price, "
+        "or with free: true."
+    )
+    return GatewayError(Kind.UNAVAILABLE, "model_not_priced", message, param="model", blame=Blame.GATEWAY)
+
+
+def no_channel(name: str, param: str | None = "model") -> GatewayError:
+    """The 503 for a model that no channel serves."""
+    message = f"No channel serves the model '{name[:200]}' at the moment."
+    return GatewayError(Kind.UNAVAILABLE, "no_channel", message, param=param, blame=Blame.GATEWAY)

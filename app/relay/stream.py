@@ -14,6 +14,7 @@ from app.relay.answer import answer_headers
 from app.relay.attempt import MAX_ERROR_BODY, Upstreams, connection_error, interrupted, read_start, redact
 from app.relay.bill import Bill
 from app.relay.exchange import Exchange, Interrupt
+from app.relay.translate import Sending
 
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 HOLD_COMMENTS = 2.0
@@ -24,18 +25,22 @@ END_WAIT = 1.0
 """Seconds that a connection may take to end after the stream's own end mark, to be of use again."""
 
 
-async def relay_stream(exchange: Exchange, upstreams: Upstreams, channel: Channel, bill: Bill, body: bytes) -> None:
+async def relay_stream(
+    exchange: Exchange, upstreams: Upstreams, channel: Channel, bill: Bill, sending: Sending
+) -> None:
     """One attempt. Raises UpstreamError while nothing was sent; afterwards ends the stream itself, errors included."""
-    tap = bill.format.open_tap(bill.request, channel.provider.quirks)
+    tap = bill.conversation.open_tap(sending, channel)
     bill.tap = tap
     idle, write = channel.idle_timeout or upstreams.timeouts.idle, upstreams.timeouts.write
     try:
-        response = await upstreams.call(exchange, channel, bill.format, body)
+        response = await upstreams.call(exchange, channel, sending)
         try:
-            await _check_type(response, bill.format, channel.provider.quirks)
+            await _check_type(response, sending.format, channel.provider.quirks)
             head = await _first_frames(response, exchange, tap)
             exchange.first_byte = asyncio.get_running_loop().time()
-            await _start(exchange, response)
+            if tap.id is not None and bill.request.kept and not sending.converted:
+                await bill.conversation.keep(channel, tap.id)
+            await _start(exchange, response, bill, sending)
             await _pass(exchange, response, tap, head, idle, write)
         finally:
             bill.answered = exchange.committed and tap.started  # comments alone, a queue's say, are no answer
@@ -81,8 +86,8 @@ async def _check_type(response: aiohttp.ClientResponse, format: Format, quirks: 
     raise bad_upstream_response("The upstream didn't answer with an event stream.")
 
 
-async def _start(exchange: Exchange, response: aiohttp.ClientResponse) -> None:
-    headers = answer_headers(response, EVENT_STREAM)
+async def _start(exchange: Exchange, response: aiohttp.ClientResponse, bill: Bill, sending: Sending) -> None:
+    headers = answer_headers(response, bill.format.stream_types[bill.request.framing], sending.dropped)
     headers.append((b"cache-control", b"no-cache"))
     headers.append((b"x-accel-buffering", b"no"))  # nginx would gather the stream otherwise
     await exchange.start(200, headers)
@@ -132,4 +137,4 @@ async def _break(exchange: Exchange, bill: Bill, error: GatewayError, write: flo
     bill.error = error.code
     if not exchange.gone:
         exchange.allow(write, Interrupt.WRITE_TIMEOUT)
-        await exchange.write(bill.format.write_stream_error(error), more=False)
+        await exchange.write(bill.format.write_stream_error(error, bill.request.framing), more=False)

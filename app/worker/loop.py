@@ -18,6 +18,7 @@ from app.ledger.sweep import STRAY_AGE, find_dead_owners, release_strays, renew_
 from app.logs import get_log
 from app.media.storage import StorageError
 from app.media.store import prune_tasks
+from app.relay.kept import prune_kept_answers
 from app.services import Services
 from app.webhooks.outbox import prune
 
@@ -84,6 +85,7 @@ class Worker:
         async with self._engine.begin() as connection:
             await prune(connection)
             await prune_tasks(connection)
+            await prune_kept_answers(connection)
         oldest = datetime.now(UTC).date() - timedelta(days=self._services.settings.media_retention_days)
         try:
             await self._services.storage.prune(oldest)

@@ -215,7 +215,6 @@ GOOD_IMAGE: dict[str, Any] = {
         ("interactions", {**GOOD_VIDEO, "generation_config": {"video_config": {"task": "edit"}}}, "edit"),
         ("interactions", {**GOOD_VIDEO, "background": True, "store": False}, "store"),
         ("models/nano:generateContent", {**GOOD_IMAGE, "prompt": "x"}, "prompt"),
-        ("models/nano:generateContent", {**GOOD_IMAGE, "generationConfig": {"responseModalities": ["TEXT"]}}, "images"),
         (
             "models/nano:generateContent",
             {**GOOD_IMAGE, "generationConfig": {"responseModalities": ["IMAGE"], "imageConfig": {"imageSize": "2k"}}},

@@ -107,7 +107,7 @@ async def test_faults_are_queued(demo: DemoProcess, client: httpx.AsyncClient) -
         {"poll_status": 200},
         {"file_status": 200},
         {"stall": "poll"},
-        {"polls": 1, "chunks": 1},
+        {"seconds": 1, "chunks": 1},
         {"outputs": -1},
     ],
 )

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import http.client
 import json
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,3 +128,17 @@ async def ask(demo: DemoProcess, payload: object, **headers: str) -> WireAnswer:
     """Sends a chat request and reads the whole answer."""
     async with call(demo, payload, **headers) as wire:
         return await wire.read_all()
+
+
+def call_path(
+    demo: DemoProcess, path: str, payload: object, headers: dict[str, str], method: str = "POST"
+) -> WireAnswer:
+    """Sends JSON to any path and reads the whole answer, as one piece."""
+    with closing(http.client.HTTPConnection("127.0.0.1", demo.port, timeout=PATIENCE)) as connection:
+        body = None if payload is None else json.dumps(payload)
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        data = response.read()
+    return WireAnswer(
+        response.status, {name.lower(): value for name, value in response.getheaders()}, [data], complete=True
+    )

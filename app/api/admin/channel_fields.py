@@ -91,6 +91,12 @@ def _check_headers(values: dict[str, str]) -> dict[str, str]:
     return values
 
 
+def _check_formats(values: list[str]) -> list[str]:
+    if len(set(values)) < len(values):
+        refuse("a format stands twice")
+    return values
+
+
 def _check_models(values: list[ServedModelBody]) -> list[ServedModelBody]:
     names = [served.model for served in values]
     if len(set(names)) < len(names):
@@ -142,6 +148,10 @@ class Options(Shape):
     query: Annotated[dict[Name, HeaderText], Field(max_length=MAX_FIELDS)] = Field(
         default_factory=dict, description="Added to every URL, such as Azure's `api-version`"
     )
+    formats: Annotated[list[Name], Field(max_length=MAX_FIELDS), AfterValidator(_check_formats)] = Field(
+        default_factory=list,
+        description="The wire formats to speak with this upstream, the preferred one first; empty: the provider's own",
+    )
     project: Name | None = Field(None, description="Vertex: the Google Cloud project")
     location: Name | None = Field(None, description="Vertex: the region, such as `us-central1`, or `global`")
     task_calls: TaskCalls | None = Field(
@@ -149,7 +159,7 @@ class Options(Shape):
     )
 
     def column(self) -> dict[str, Any]:
-        return {name: value for name, value in self.model_dump(exclude_none=True).items() if value != {}}
+        return {name: value for name, value in self.model_dump(exclude_none=True).items() if value not in ({}, [])}
 
 
 _EXAMPLE: dict[str, Any] = {
@@ -213,6 +223,7 @@ class OptionsOut(Shape):
     idle_timeout: float | None = None
     headers: dict[str, str] = Field(default_factory=dict)
     query: dict[str, str] = Field(default_factory=dict)
+    formats: list[str] = Field(default_factory=list)
     project: str | None = None
     location: str | None = None
     task_calls: int | None = None
@@ -389,4 +400,6 @@ def _try_out(columns: Mapping[str, Any], secret: str | None, providers: Mapping[
             columns["options"],
         )
     except ValueError as error:
-        raise refused("base_url", str(error).removeprefix("base_url: ")) from error
+        reason = str(error)
+        field = "options.formats" if reason.startswith("formats: ") else "base_url"
+        raise refused(field, reason.removeprefix("formats: ").removeprefix("base_url: ")) from error

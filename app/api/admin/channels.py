@@ -95,9 +95,8 @@ async def try_channel(channel_id: PathId, services: ServicesDep, body: ChannelTe
     async with services.database.engine.connect() as connection:
         row = await store.get_channel(connection, channel_id)
     served = choose_model(row, None if body is None else body.model)
-    return await probe(
-        services.upstreams, open_row(row, services.providers, services.vault), served.model, served.upstream_model
-    )
+    channel = open_row(row, services.providers, services.vault)
+    return await probe(services.upstreams, services.formats, channel, served.model, served.upstream_model)
 
 
 async def find_served(

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NoReturn
 
 import aiohttp
-import orjson
 from pydantic import ConfigDict, Field
 
 from app.api.admin.channel_fields import looks_secret
 from app.api.admin.shapes import Shape
 from app.catalog.snapshot import Channel
+from app.core.conversation import Ask, Message, Text
 from app.core.usage import Usage
 from app.errors import Kind, UpstreamError, bad_upstream_response
-from app.formats import discover
+from app.formats.base import Format, Target
 from app.relay.attempt import Upstreams, connection_error
-from app.relay.exchange import Exchange, Message
+from app.relay.exchange import Exchange
+from app.relay.exchange import Message as Received
+from app.relay.translate import Sending
 
 TIMEOUT = 30.0
 MAX_ANSWER = 1024 * 1024
 MAX_OUTPUT = 16
-SPOKEN = "openai_chat"
-"""The format of the call; every provider with chat models has a path for it."""
-
 _PROMPT = "Say OK"
 _OUR_HEADERS = frozenset({"content-type", "accept-encoding"})
 _SHORTEST_SECRET = 6
@@ -64,14 +63,16 @@ class ProbeBody(Shape):
     )
 
 
-async def probe(upstreams: Upstreams, channel: Channel, model: str, upstream_model: str) -> ProbeBody:
+async def probe(
+    upstreams: Upstreams, formats: Mapping[str, Format], channel: Channel, model: str, upstream_model: str
+) -> ProbeBody:
     """Asks for a few tokens, as a client's request would be relayed. Never raises on what the upstream does."""
     started = time.monotonic()
     usage: Usage | None = None
     fault: UpstreamError | None = None
     try:
         async with asyncio.timeout(TIMEOUT):
-            usage = await _ask(upstreams, channel, upstream_model)
+            usage = await _ask(upstreams, formats, channel, upstream_model)
     except TimeoutError:
         fault = UpstreamError(Kind.TIMEOUT, "upstream_timeout", f"The upstream didn't answer within {TIMEOUT:.0f} s.")
     except UpstreamError as error:
@@ -86,17 +87,20 @@ async def probe(upstreams: Upstreams, channel: Channel, model: str, upstream_mod
     )
 
 
-async def _ask(upstreams: Upstreams, channel: Channel, upstream_model: str) -> Usage | None:
-    format = next(format for format in discover() if format.name == SPOKEN)
+async def _ask(
+    upstreams: Upstreams, formats: Mapping[str, Format], channel: Channel, upstream_model: str
+) -> Usage | None:
     provider = channel.provider
-    if format.name not in channel.urls:
-        raise UpstreamError(
-            Kind.UNSUPPORTED, "format_not_spoken", f"Provider {provider.name} has no {SPOKEN} endpoint."
-        )
-    body = orjson.dumps({"model": upstream_model, "messages": [{"role": "user", "content": _PROMPT}]})
-    request = format.read_request(body)
-    patched = format.write_request(request, model=upstream_model, output_cap=MAX_OUTPUT, cap_field=provider.cap_field)
-    response = await upstreams.call(Exchange({}, _no_client, _no_client), channel, format, patched)
+    spoken = next(iter(channel.endpoints), None)
+    if spoken is None:
+        raise UpstreamError(Kind.UNSUPPORTED, "format_not_spoken", f"Provider {provider.name} has no chat endpoint.")
+    format = formats[spoken]
+    ask = Ask(format="", model=upstream_model, messages=(Message("user", (Text(_PROMPT),)),))
+    target = Target(upstream_model, MAX_OUTPUT, MAX_OUTPUT, provider.cap_field, provider.quirks)
+    written = format.write_ask(ask, target)
+    url = channel.endpoints[spoken].url(upstream_model, stream=False)
+    sending = Sending(format, url, written.body, written.headers)
+    response = await upstreams.call(Exchange({}, _no_client, _no_client), channel, sending)
     try:
         reply = format.read_reply((await _read(response)).lstrip(), provider.quirks)
     finally:
@@ -118,7 +122,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return answer
 
 
-async def _no_client(*_message: Message) -> NoReturn:
+async def _no_client(*_message: Received) -> NoReturn:
     raise AssertionError("a probe has no client")
 
 
@@ -139,6 +143,6 @@ def _secrets(channel: Channel) -> Iterable[str]:
     for name, value in channel.headers.items():
         if name.lower() not in _OUR_HEADERS and looks_secret(name):
             found |= {value, value.rpartition(" ")[2]}
-    for url in channel.urls.values():
-        found |= {value for name, value in url.query.items() if looks_secret(name)}
+    query = channel.site.options.get("query", {})
+    found |= {value for name, value in query.items() if looks_secret(name)}
     return {secret for secret in found if len(secret) >= _SHORTEST_SECRET}

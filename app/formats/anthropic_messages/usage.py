@@ -19,6 +19,9 @@ from app.core.usage import (
     read_tier,
 )
 
+FAST = "fast"
+TIERS = ("priority", "batch")
+
 
 def merge_usage(seen: Mapping[str, object], update: object) -> dict[str, object]:
     """The report of a stream so far: a later event's counts replace earlier ones, its nulls don't."""
@@ -49,6 +52,31 @@ def read_usage(value: object) -> Usage | None:
     )
 
 
+def write_usage(usage: Usage) -> dict[str, object]:
+    """A usage object: the counts exactly, in Anthropic's own arithmetic.
+
+    A tier that Anthropic doesn't have (OpenAI's `flex`) is null.
+    """
+    tier = usage.service_tier
+    report: dict[str, object] = {
+        "input_tokens": max(0, usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens),
+        "cache_creation_input_tokens": usage.cache_write_tokens,
+        "cache_read_input_tokens": usage.cache_read_tokens,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": usage.cache_write_tokens - usage.cache_write_1h_tokens,
+            "ephemeral_1h_input_tokens": usage.cache_write_1h_tokens,
+        },
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"thinking_tokens": usage.reasoning_tokens},
+        "service_tier": "standard" if tier in (None, FAST) else tier if tier in TIERS else None,
+    }
+    if tier == FAST:
+        report["speed"] = FAST
+    if usage.search_units:
+        report["server_tool_use"] = {"web_search_requests": usage.search_units, "web_fetch_requests": 0}
+    return report
+
+
 def _written(value: Mapping[str, object]) -> int | None:
     if value.get("cache_creation_input_tokens") is not None:
         return read_count(value, "cache_creation_input_tokens")
@@ -60,4 +88,4 @@ def _written(value: Mapping[str, object]) -> int | None:
 
 def _tier(value: Mapping[str, object]) -> str | None:
     # Fast mode has prices of its own, whichever tier it ran in; it isn't what OpenAI calls fast.
-    return "fast" if read_name(value.get("speed")) == "fast" else read_tier(value.get("service_tier"))
+    return FAST if read_name(value.get("speed")) == FAST else read_tier(value.get("service_tier"))

@@ -1,4 +1,4 @@
-"""Google's Gemini API: videos by the Interactions API, images by `generateContent`.
+"""Google's Gemini API: chat and images by `generateContent`, videos by the Interactions API.
 
 The base URL is the API's root, without a version. Veo is gone from this API (use `vertex`), and so is its shape of
 `predictLongRunning`; servers that still offer it under this API's paths aren't spoken to.
@@ -11,7 +11,7 @@ from typing import Protocol
 from app.core.media import Job, Scope
 from app.core.usage import Usage
 from app.errors import bad_upstream_response
-from app.providers.base import NO_PATHS, Provider
+from app.providers.base import CHAT, Provider
 from app.providers.gemini import images, videos
 from app.providers.jobs import check_scope
 from app.providers.media import Call, Characters, Handle, Outcome, Reply, Running, Site
@@ -74,13 +74,25 @@ def _kind(scope: Scope) -> _Kind:
     return videos if scope is Scope.VIDEOS else images
 
 
+MODEL = "/v1beta/models/{model}"
+"""Aliases that end with `-latest` are known to v1beta alone."""
+
 PROVIDERS = (
     Provider(
         "gemini",
         "https://generativelanguage.googleapis.com",
-        NO_PATHS,
+        {"gemini_generate": f"{MODEL}:generateContent"},
+        stream_paths={"gemini_generate": f"{MODEL}:streamGenerateContent?alt=sse"},
+        count_paths={"gemini_generate": f"{MODEL}:countTokens"},
         auth_header="x-goog-api-key",
         auth_prefix="",
         media=GeminiMedia(),
+    ),
+    # Its endpoint for OpenAI's clients is a provider of its own, since it is signed in another way.
+    Provider(
+        "gemini_openai",
+        "https://generativelanguage.googleapis.com/v1beta/openai",
+        CHAT,
+        quirks=frozenset({"output_only_in_total"}),
     ),
 )

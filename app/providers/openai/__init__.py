@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from app.providers.base import CHAT, Provider
+from app.providers.base import CHAT, COUNTED, RESPONSES, Provider
 from app.providers.openai.media import OpenAIMedia
 
 PROVIDERS = (
     # Reasoning models refuse max_tokens.
     Provider(
-        "openai", "https://api.openai.com/v1", CHAT, cap_field="max_completion_tokens", media=OpenAIMedia("openai")
+        "openai",
+        "https://api.openai.com/v1",
+        {**CHAT, **RESPONSES},
+        count_paths=COUNTED,
+        cap_field="max_completion_tokens",
+        media=OpenAIMedia("openai"),
     ),
     # Its v1 API has OpenAI's paths; `model` is the deployment's name. For images and speech that is what its clients do,
     # and unverified: openai-python's own Azure client knows the older paths alone.
     Provider(
         "azure",
         None,
-        CHAT,
+        {**CHAT, **RESPONSES},
         auth_header="api-key",
         auth_prefix="",
         cap_field="max_completion_tokens",

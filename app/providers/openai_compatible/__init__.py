@@ -1,23 +1,57 @@
 """Every vendor that speaks OpenAI's Chat Completions: a row each, with its deviations by name.
 
 Base URLs are the vendors' documented ones. Any other server of this kind is provider `openai_compatible` with a base URL.
+`more_paths` are formats that such servers may offer beside it: an operator who knows that one does says so on the channel.
 """
 
 from __future__ import annotations
 
-from app.providers.base import CHAT, Provider
+from app.providers.base import CHAT, RESPONSES, Provider
 from app.providers.openai.media import OpenAIMedia
 
+MORE = {**RESPONSES, "anthropic_messages": "/messages"}
+
 PROVIDERS = (
-    Provider("deepseek", "https://api.deepseek.com/v1", CHAT),
-    Provider("qwen", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1", CHAT),
-    Provider("dashscope", "https://dashscope.aliyuncs.com/compatible-mode/v1", CHAT),
+    # Its Anthropic endpoint lies beside `/v1`, whatever the base URL.
+    Provider(
+        "deepseek",
+        "https://api.deepseek.com/v1",
+        CHAT,
+        more_paths={"anthropic_messages": "^/anthropic/v1/messages"},
+        quirks=frozenset({"replays_reasoning", "thinking_switch"}),
+    ),
+    Provider(
+        "qwen",
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        CHAT,
+        quirks=frozenset({"enable_thinking"}),
+    ),
+    Provider(
+        "dashscope",
+        "https://dashscope.aliyuncs.com/compatible-mode/v1",
+        CHAT,
+        quirks=frozenset({"enable_thinking"}),
+    ),
     Provider("moonshot", "https://api.moonshot.ai/v1", CHAT),
     Provider("mistral", "https://api.mistral.ai/v1", CHAT),
     Provider("groq", "https://api.groq.com/openai/v1", CHAT),
-    Provider("openrouter", "https://openrouter.ai/api/v1", CHAT),
-    Provider("ollama", "http://127.0.0.1:11434/v1", CHAT, needs_secret=False),
-    Provider("vllm", None, CHAT, needs_secret=False),
+    Provider("openrouter", "https://openrouter.ai/api/v1", CHAT, more_paths=MORE),
+    Provider(
+        "ollama",
+        "http://127.0.0.1:11434/v1",
+        CHAT,
+        more_paths=MORE,
+        quirks=frozenset({"no_image_urls"}),
+        needs_secret=False,
+    ),
+    Provider("vllm", None, CHAT, more_paths=MORE, needs_secret=False),
     # Many of these make pictures and speech too: LocalAI, vLLM-Omni, …
-    Provider("openai_compatible", None, CHAT, needs_secret=False, media=OpenAIMedia("openai_compatible", exact=False)),
+    Provider(
+        "openai_compatible",
+        None,
+        CHAT,
+        more_paths=MORE,
+        needs_secret=False,
+        media=OpenAIMedia("openai_compatible", exact=False),
+    ),
 )

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from app.providers.base import CHAT, Provider
+from app.providers.base import CHAT, RESPONSES, Provider
 from app.providers.xai.media import XaiMedia
 
 PROVIDERS = (
     # xAI counts reasoning beside completion_tokens, not inside.
-    Provider("xai", "https://api.x.ai/v1", CHAT, quirks=frozenset({"reasoning_outside_completion"}), media=XaiMedia()),
+    Provider(
+        "xai",
+        "https://api.x.ai/v1",
+        {**CHAT, **RESPONSES},
+        quirks=frozenset({"reasoning_outside_completion", "no_stop_with_reasoning"}),
+        media=XaiMedia(),
+    ),
 )

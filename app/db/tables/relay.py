@@ -1,0 +1,20 @@
+"""Tables of the relay: which channel keeps which answer, so that later calls about it find the way."""
+
+from sqlalchemy import BigInteger, Column, DateTime, Index, Table, Text, func
+
+from app.db.tables.base import METADATA
+
+kept_answers = Table(
+    "kept_answers",
+    METADATA,
+    Column("account_id", BigInteger, primary_key=True, autoincrement=False),
+    # The upstream's id of an answer (`resp_…`, `msg_…`), as clients name it.
+    Column("id", Text, primary_key=True),
+    Column("key_id", BigInteger, nullable=False),
+    # No foreign key: a channel may go, and then nobody has the answer any more.
+    Column("channel_id", BigInteger, nullable=False),
+    # The catalogue's name: who asks about an answer must still be allowed its model.
+    Column("model", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("ix_kept_answers_created_at", "created_at"),
+)

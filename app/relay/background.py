@@ -1,0 +1,80 @@
+"""Answers that an upstream works on after it has said so: their holds stay open until it tells what was used."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+
+from app.errors import UpstreamError
+from app.logs import get_log
+from app.relay.attempt import Upstreams
+from app.relay.bill import Bill, Cashier
+from app.relay.exchange import Exchange
+
+log = get_log("relaygate.background")
+
+FIRST_LOOK = 2.0
+LATEST_LOOK = 20.0
+GROWTH = 1.5
+PATIENCE = 3600.0
+"""Seconds after which an answer is charged by estimate: a hold can't stay open for ever."""
+
+
+class Background:
+    """Asks after background answers of this process. One that the process doesn't outlive is an orphan: the sweeper's."""
+
+    def __init__(self, cashier: Cashier) -> None:
+        self._cashier = cashier
+        self._upstreams: Upstreams | None = None
+        self._following: set[asyncio.Task[None]] = set()
+
+    def start(self, upstreams: Upstreams) -> None:
+        self._upstreams = upstreams
+
+    async def stop(self) -> None:
+        """What isn't done yet keeps its hold, which is resolved as an orphan once this process's lease has run out."""
+        for task in self._following:
+            task.cancel()
+        if self._following:
+            log.warning("background_answers_left", count=len(self._following))
+            await asyncio.wait(set(self._following))
+
+    def follow(self, bill: Bill, exchange: Exchange) -> None:
+        """Takes over the bill of an answer whose upstream has only accepted it so far."""
+        task = asyncio.get_running_loop().create_task(self._follow(bill, exchange))
+        self._following.add(task)
+        task.add_done_callback(self._following.discard)
+
+    async def _follow(self, bill: Bill, exchange: Exchange) -> None:
+        clock = asyncio.get_running_loop().time
+        until, pause = clock() + PATIENCE, FIRST_LOOK
+        while clock() < until:
+            await asyncio.sleep(pause)
+            pause = min(pause * GROWTH, LATEST_LOOK)
+            try:
+                if await self._look(bill):
+                    break
+            except (UpstreamError, aiohttp.ClientError, OSError) as error:
+                log.warning("background_look_failed", request_id=exchange.label, error=str(error)[:200])
+        self._cashier.close(bill, exchange)
+
+    async def _look(self, bill: Bill) -> bool:
+        """Whether it is over; the bill knows what was used then, or what went wrong."""
+        channel, sending, id = bill.channel, bill.sending, bill.unfinished_id
+        assert self._upstreams is not None
+        assert channel is not None
+        assert sending is not None
+        assert id is not None
+        status, body = await self._upstreams.look_up(channel, (sending.url / id).with_query(sending.url.query))
+        if status == 404:  # deleted before it was done: what was produced is anybody's guess
+            bill.error = "background_answer_gone"
+            return True
+        reply = sending.format.read_reply(body, channel.provider.quirks)
+        if reply.error is not None:
+            bill.error = reply.error.code
+            bill.usage = reply.usage
+            return True
+        bill.answer = body
+        bill.usage = reply.usage
+        return reply.done

@@ -1,0 +1,72 @@
+"""Counts what a request would feed a model, free of charge: an upstream of the client's format does it, else an estimate."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+
+from app.catalog.snapshot import Candidate
+from app.errors import UpstreamError
+from app.formats.base import Format, Request
+from app.relay.answer import JSON
+from app.relay.attempt import Upstreams, connection_error, interrupted, read_start, redact
+from app.relay.bill import count_prompt
+from app.relay.exchange import Exchange, Interrupt
+from app.relay.plan import Plan
+from app.relay.translate import Sending, passed_headers
+
+MAX_COUNT_ANSWER = 64 * 1024
+
+
+class Counter:
+    """Serves the formats' count endpoints."""
+
+    def __init__(self, upstreams: Upstreams) -> None:
+        self._upstreams = upstreams
+
+    async def serve(self, format: Format, exchange: Exchange, request: Request, plan: Plan) -> None:
+        """Answers with the upstream's count. `x-relaygate-estimated: true` marks our own.
+
+        Raises GatewayError: what an upstream finds wrong with the request; trouble with one is no reason not to answer.
+        """
+        counted = await self._ask(format, exchange, request, plan)
+        if counted is None:
+            tokens = await asyncio.to_thread(count_prompt, format.read_prompt(request.body))
+            counted = format.write_count(tokens)
+            exchange.extra_headers.append((b"x-relaygate-estimated", b"true"))
+        exchange.allow(self._upstreams.timeouts.write, Interrupt.WRITE_TIMEOUT)
+        await exchange.answer(200, counted, [(b"content-type", JSON)])
+
+    async def _ask(self, format: Format, exchange: Exchange, request: Request, plan: Plan) -> bytes | None:
+        """What the first upstream that can count says."""
+        for candidate in plan.candidates:
+            endpoint = candidate.channel.endpoints.get(format.name)
+            if endpoint is None or endpoint.count is None:
+                continue
+            try:
+                return await self._call(format, exchange, request, candidate)
+            except UpstreamError as error:
+                failure = redact(error, candidate.channel)
+                if not failure.retryable:
+                    raise failure from error
+        return None
+
+    async def _call(self, format: Format, exchange: Exchange, request: Request, candidate: Candidate) -> bytes:
+        channel = candidate.channel
+        url = channel.endpoints[format.name].count_url(candidate.upstream_model)
+        assert url is not None
+        body = format.write_request(
+            request, model=candidate.upstream_model, output_cap=None, cap_field=channel.provider.cap_field
+        )
+        sending = Sending(format, url, body, passed_headers(format, exchange, channel))
+        try:
+            response = await self._upstreams.call(exchange, channel, sending)
+            try:
+                return await read_start(response.content, MAX_COUNT_ANSWER)
+            finally:
+                response.close()
+        except asyncio.CancelledError as error:
+            raise interrupted(exchange, error) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise connection_error(error) from error

@@ -1,0 +1,175 @@
+"""What goes to an upstream and what comes back of it: the client's own bytes, or their translation into another format."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from yarl import URL
+
+from app.catalog.snapshot import Candidate, Channel
+from app.core.conversation import Ask
+from app.core.custom_tools import Unwrapper, custom_names, unwrap_answer
+from app.formats.base import Format, Request, Stamp, Tap, Target
+from app.relay.converter import Converter
+from app.relay.exchange import Exchange
+from app.relay.inline import NO_IMAGE_URLS, Fetch, inline_images
+
+MAX_DROPPED = 1000
+LARGE_BODY = 256 * 1024
+"""Bytes above which a request is converted in a thread: it takes milliseconds, which the loop's other requests would wait."""
+IMAGE_URL = re.compile(rb'"(?:image_)?url"\s*:\s*"https?:')
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """One attempt's request. `format` is what the upstream speaks; `converted`: not what the client speaks.
+
+    `headers` go over the channel's own. `dropped`: the client's fields that were left out.
+    """
+
+    format: Format
+    url: URL
+    body: bytes
+    headers: Mapping[str, str] | None = None
+    converted: bool = False
+    dropped: tuple[str, ...] = ()
+
+
+class Conversation:
+    """One client request on its way to any of its candidates: read for conversion once, and only if one needs it.
+
+    `remember` is given the channel and the id of an answer that an upstream keeps; `fetch` gets pictures for upstreams that
+    fetch none themselves.
+    """
+
+    __slots__ = (
+        "_ask",
+        "_client",
+        "_default_cap",
+        "_exchange",
+        "_fetch",
+        "_formats",
+        "_output_cap",
+        "_remember",
+        "request",
+        "stamp",
+    )
+
+    def __init__(
+        self,
+        client: Format,
+        request: Request,
+        exchange: Exchange,
+        formats: Mapping[str, Format],
+        *,
+        output_cap: int | None,
+        default_cap: int,
+        remember: Callable[[int, str], Awaitable[None]],
+        fetch: Fetch,
+    ) -> None:
+        self.request = request
+        self._remember = remember
+        self._fetch = fetch
+        self.stamp = Stamp(exchange.id.hex, int(time.time()))
+        self._client = client
+        self._exchange = exchange
+        self._formats = formats
+        self._output_cap = output_cap
+        self._default_cap = default_cap
+        self._ask: Ask | None = None
+
+    @property
+    def ask(self) -> Ask:
+        """The request in the canonical model; there once a candidate has needed it."""
+        assert self._ask is not None, "nothing has been converted"
+        return self._ask
+
+    async def send_to(self, candidate: Candidate) -> Sending:
+        """The request for one candidate. Raises GatewayError 400 naming a field that its upstream can't be told."""
+        channel = candidate.channel
+        if self._client.name not in channel.endpoints:
+            return await self._convert(candidate, self._formats[next(iter(channel.endpoints))])
+        if self._has_pictures_to_fetch(channel):
+            return await self._convert(candidate, self._client)
+        return self._pass(candidate)
+
+    def _has_pictures_to_fetch(self, channel: Channel) -> bool:
+        return NO_IMAGE_URLS in channel.provider.quirks and IMAGE_URL.search(self.request.body) is not None
+
+    def _pass(self, candidate: Candidate) -> Sending:
+        channel, client, request = candidate.channel, self._client, self.request
+        body = client.write_request(
+            request,
+            model=candidate.upstream_model,
+            output_cap=self._output_cap,
+            cap_field=channel.provider.cap_field,
+        )
+        url = channel.endpoints[client.name].url(candidate.upstream_model, stream=request.stream)
+        return Sending(client, url, body, passed_headers(client, self._exchange, channel))
+
+    async def _convert(self, candidate: Candidate, spoken: Format) -> Sending:
+        channel, request = candidate.channel, self.request
+        ask = await inline_images(await self._read(), channel.provider.quirks, self._fetch)
+        target = Target(
+            model=candidate.upstream_model,
+            output_cap=self._output_cap,
+            default_cap=self._default_cap,
+            cap_field=channel.provider.cap_field,
+            quirks=channel.provider.quirks,
+        )
+        large = len(request.body) > LARGE_BODY
+        written = await asyncio.to_thread(spoken.write_ask, ask, target) if large else spoken.write_ask(ask, target)
+        url = channel.endpoints[spoken.name].url(candidate.upstream_model, stream=request.stream)
+        headers = {name: value for name, value in written.headers.items() if name not in channel.fixed_headers}
+        converted = spoken is not self._client
+        return Sending(spoken, url, written.body, headers, converted=converted, dropped=written.dropped)
+
+    async def _read(self) -> Ask:
+        """Raises GatewayError 400 naming a field that can't be converted."""
+        if self._ask is None:
+            large = len(self.request.body) > LARGE_BODY
+            read = self._client.read_ask
+            self._ask = await asyncio.to_thread(read, self.request) if large else read(self.request)
+        return self._ask
+
+    async def keep(self, channel: Channel, id: str) -> None:
+        """Before the client hears the id of an answer that the upstream keeps: from now on it is known whose it is."""
+        await self._remember(channel.id, id)
+
+    def open_tap(self, sending: Sending, channel: Channel) -> Tap:
+        """What follows the upstream's stream, and makes the client's out of it."""
+        quirks = channel.provider.quirks
+        if not sending.converted:
+            return self._client.open_tap(self.request, quirks)
+        writer = self._client.open_writer(self.request, self.ask, self.stamp)
+        custom = custom_names(self.ask)
+        unwrapper = Unwrapper(custom) if custom else None
+        return Converter(sending.format.open_reader(quirks), writer, unwrapper, comments=self._client.comments)
+
+    def convert_answer(self, sending: Sending, channel: Channel, answer: bytes) -> bytes:
+        """A whole answer in the client's format. Raises UpstreamError for what is no answer."""
+        read = unwrap_answer(sending.format.read_answer(answer, channel.provider.quirks), custom_names(self.ask))
+        return self._client.write_answer(read, self.request, self.ask, self.stamp)
+
+
+def passed_headers(format: Format, exchange: Exchange, channel: Channel) -> Mapping[str, str] | None:
+    """What of a client's headers goes on to an upstream of its own format."""
+    names = format.passed_headers
+    if not names:
+        return None
+    found: dict[str, str] = {}
+    for name, value in exchange.scope["headers"]:
+        if name in names and (known := name.decode()) not in channel.fixed_headers:
+            text = value.decode("latin-1")
+            found[known] = f"{found[known]},{text}" if known in found else text
+    return found or None
+
+
+def dropped_header(names: tuple[str, ...]) -> tuple[bytes, bytes]:
+    """`x-relaygate-dropped`: which advisory fields of a request its upstream wasn't told."""
+    text = ", ".join(dict.fromkeys(names))
+    return b"x-relaygate-dropped", text.encode("ascii", "replace")[:MAX_DROPPED]

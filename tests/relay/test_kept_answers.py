@@ -1,0 +1,149 @@
+"""Responses that an upstream keeps: built upon, asked about, deleted, for the account alone that got them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import pytest
+from openai import NotFoundError, OpenAI
+
+from tests.demo.process import DemoProcess
+from tests.gateway import Customer, Gateway, Operator
+from tests.relay.calls import demo_model, serve_model, upstream_name
+
+RESPONSES = {"options": {"formats": ["openai_responses"]}}
+
+
+@pytest.fixture(scope="module")
+def owner(operator: Operator) -> Customer:
+    return operator.customer()
+
+
+def _sdk(gateway: Gateway, customer: Customer) -> OpenAI:
+    return OpenAI(base_url=gateway.base_url, api_key=customer.key, max_retries=0)
+
+
+def _model(operator: Operator, options: str = "", **fields: Any) -> str:
+    return serve_model(operator, {"upstream_model": upstream_name(options), **RESPONSES}, **fields)
+
+
+def test_a_conversation_goes_on_at_the_channel_that_keeps_it(
+    operator: Operator, gateway: Gateway, demo: DemoProcess, owner: Customer
+) -> None:
+    first, second = upstream_name("echo=1"), upstream_name("echo=1")
+    model = serve_model(
+        operator,
+        {"upstream_model": first, "priority": 0, **RESPONSES},
+        {"upstream_model": second, "priority": 0, **RESPONSES},
+    )
+    with _sdk(gateway, owner) as sdk:
+        answer = sdk.responses.create(model=model, input="one")
+        made_by = answer.model
+        for turn in range(6):
+            answer = sdk.responses.create(model=model, input=f"turn {turn}", previous_response_id=answer.id)
+            assert answer.model == made_by
+            assert answer.output_text == f"turn {turn}"
+
+
+def test_a_streamed_answer_is_kept_too(operator: Operator, gateway: Gateway, owner: Customer) -> None:
+    model = _model(operator)
+    with _sdk(gateway, owner) as sdk:
+        events = list(sdk.responses.create(model=model, input="one", stream=True))
+        made = events[-1].response  # type: ignore[union-attr]
+        assert sdk.responses.retrieve(made.id).output_text == made.output_text
+        assert sdk.responses.create(model=model, input="two", previous_response_id=made.id).status == "completed"
+
+
+def test_it_can_be_asked_about_and_deleted(operator: Operator, gateway: Gateway, owner: Customer) -> None:
+    model = _model(operator)
+    with _sdk(gateway, owner) as sdk:
+        made = sdk.responses.create(model=model, input="What was asked")
+        assert sdk.responses.retrieve(made.id).output_text == made.output_text
+        (item,) = sdk.responses.input_items.list(made.id).data
+        assert "What was asked" in item.to_json()
+        sdk.responses.delete(made.id)
+        for call in (sdk.responses.retrieve, sdk.responses.delete, sdk.responses.cancel):
+            with pytest.raises(NotFoundError):
+                call(made.id)
+
+
+@pytest.mark.parametrize(
+    ("method", "rest"), [("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/input_items")]
+)
+def test_another_accounts_is_a_404_that_no_upstream_hears_of(
+    operator: Operator, gateway: Gateway, demo: DemoProcess, owner: Customer, method: str, rest: str
+) -> None:
+    model = _model(operator)
+    with _sdk(gateway, owner) as sdk:
+        made = sdk.responses.create(model=model, input="secret")
+    stranger = operator.customer()
+    path = f"{gateway.base_url}/responses/{made.id}{rest}"
+    asked = len(demo.settled())
+    with httpx2.Client(headers=stranger.headers, trust_env=False) as http:
+        refused = http.request(method, path)
+        unknown = http.request(method, path.replace(made.id, "resp_" + "0" * 40))
+    assert refused.status_code == unknown.status_code == 404
+    assert refused.json()["error"]["code"] == "previous_response_not_found"
+    assert refused.json()["error"]["message"].replace(made.id, "") == unknown.json()["error"]["message"].replace(
+        "resp_" + "0" * 40, ""
+    )
+    assert len(demo.settled()) == asked
+
+
+def test_another_accounts_cannot_be_built_upon(operator: Operator, gateway: Gateway, owner: Customer) -> None:
+    model = _model(operator)
+    with _sdk(gateway, owner) as sdk:
+        made = sdk.responses.create(model=model, input="secret")
+    stranger = operator.customer()
+    with _sdk(gateway, stranger) as sdk, pytest.raises(NotFoundError) as caught:
+        sdk.responses.create(model=model, input="what was it?", previous_response_id=made.id)
+    assert caught.value.code == "previous_response_not_found"
+    assert operator.entries(stranger) == []
+
+
+def test_what_isnt_stored_isnt_remembered(operator: Operator, gateway: Gateway, owner: Customer) -> None:
+    model = _model(operator)
+    with _sdk(gateway, owner) as sdk:
+        made = sdk.responses.create(model=model, input="one", store=False)
+        with pytest.raises(NotFoundError):
+            sdk.responses.retrieve(made.id)
+
+
+def test_a_converted_answer_is_kept_nowhere(operator: Operator, gateway: Gateway, owner: Customer) -> None:
+    model = serve_model(operator, {"upstream_model": upstream_name(), "options": {"formats": ["openai_chat"]}})
+    with _sdk(gateway, owner) as sdk:
+        raw = sdk.responses.with_raw_response.create(model=model, input="one", store=True)
+        made = raw.parse()
+        assert raw.headers["x-relaygate-dropped"] == "store"
+        assert made.store is False  # type: ignore[attr-defined]
+        with pytest.raises(NotFoundError):
+            sdk.responses.create(model=model, input="two", previous_response_id=made.id)
+
+
+def test_a_key_that_may_no_longer_call_the_model_may_not_read_its_answers(operator: Operator, gateway: Gateway) -> None:
+    customer = operator.customer()
+    model = _model(operator)
+    with _sdk(gateway, customer) as sdk:
+        made = sdk.responses.create(model=model, input="one")
+        other = demo_model(operator)
+        operator.call("PATCH", f"/keys/{customer.key_id}", json={"models": [other]})
+        with pytest.raises(NotFoundError):
+            sdk.responses.retrieve(made.id)
+
+
+def test_a_background_response_is_charged_once_it_is_done(operator: Operator, gateway: Gateway) -> None:
+    customer = operator.customer()
+    model = _model(operator, "polls=2&tokens=20")
+    with _sdk(gateway, customer) as sdk:
+        made = sdk.responses.create(model=model, input="one", background=True)
+        assert made.status in ("queued", "in_progress")
+        assert operator.account(customer)["held"] != "0"
+        (entry,) = operator.entries(customer, count=1, timeout=30)
+        done = sdk.responses.retrieve(made.id)
+    assert done.status == "completed"
+    assert done.usage is not None
+    assert entry["usage"]["output_tokens"] == done.usage.output_tokens == 20
+    assert entry["usage"]["input_tokens"] == done.usage.input_tokens
+    assert (entry["status"], entry["estimated"], entry["error"]) == ("settled", False, None)
+    assert operator.audit()["ok"]
