@@ -100,7 +100,9 @@ def check_fates(ask: Ask, carries: Mapping[str, Fate], title: str, *, without: I
 def is_set(ask: Ask, attribute: str) -> bool:
     """Whether the client asked for something by this attribute."""
     value = getattr(ask, attribute)
-    return value is not None and value != () and value != {} and value is not False
+    if attribute == "logprobs":
+        return bool(value)
+    return value is not None and value != () and value != {}
 
 
 def cannot_carry(field: str, title: str, why: str = "") -> GatewayError:

@@ -30,6 +30,7 @@ from app.relay.observe import Observer
 from app.relay.plan import make_plan
 from app.relay.stream import relay_stream
 from app.relay.translate import Conversation, Sending
+from app.relay.vision import check_pictures
 from app.relay.watch import Watch
 from app.settings import Settings
 
@@ -162,7 +163,9 @@ class Relay:
         path, query = exchange.scope["path"], exchange.scope.get("query_string", b"")
         if format.counts(path):
             return format.read_count(body, path, query), True
-        return format.read_request(body, path, query), False
+        request = format.read_request(body, path, query)
+        await check_pictures(request, format.name)
+        return request, False
 
     def _close(self, bill: Bill, exchange: Exchange) -> None:
         """Ends the hold, now or, for an answer that its upstream still works on, when that is done."""

@@ -41,7 +41,9 @@ async def relay_stream(
             if tap.id is not None and bill.request.kept and not sending.converted:
                 await bill.conversation.keep(channel, tap.id)
             await _start(exchange, response, bill, sending)
-            await _pass(exchange, response, tap, head, idle, write)
+            await _pass(exchange, response, tap, head, idle, write, channel.secret.encode())
+            if tap.error is not None:  # which the format's own frame has told the client
+                bill.error = tap.error.code
         finally:
             bill.answered = exchange.committed and tap.started  # comments alone, a queue's say, are no answer
             await _let_go(response, tap)
@@ -94,9 +96,18 @@ async def _start(exchange: Exchange, response: aiohttp.ClientResponse, bill: Bil
 
 
 async def _pass(
-    exchange: Exchange, response: aiohttp.ClientResponse, tap: Tap, head: bytes, idle: float, write: float
+    exchange: Exchange,
+    response: aiohttp.ClientResponse,
+    tap: Tap,
+    head: bytes,
+    idle: float,
+    write: float,
+    secret: bytes,
 ) -> None:
-    """Until the upstream ends. Raises UpstreamError for an error in the stream, and for an end that came too early."""
+    """Until the upstream ends. Raises UpstreamError for an error in the stream, and for an end that came too early.
+
+    An error that its format tells in a frame of its own ends the stream like any other end; `secret` doesn't pass in it.
+    """
     read, send, feed = response.content.readany, exchange.send, tap.feed
     out = head
     while not tap.ended:
@@ -113,6 +124,8 @@ async def _pass(
         out = tap.end()
         if tap.error is None and not tap.complete:
             tap.error = UpstreamError(Kind.UPSTREAM, "upstream_truncated", "The upstream ended its answer too early.")
+    if tap.error is not None and secret:
+        out = out.replace(secret, b"[redacted]")
     exchange.allow(write, Interrupt.WRITE_TIMEOUT)
     await exchange.write(out, more=False)
 

@@ -171,5 +171,6 @@ def passed_headers(format: Format, exchange: Exchange, channel: Channel) -> Mapp
 
 def dropped_header(names: tuple[str, ...]) -> tuple[bytes, bytes]:
     """`x-relaygate-dropped`: which advisory fields of a request its upstream wasn't told."""
-    text = ", ".join(dict.fromkeys(names))
-    return b"x-relaygate-dropped", text.encode("ascii", "replace")[:MAX_DROPPED]
+    # A path may hold a key of the client's own object: nothing but visible ASCII may stand in a header.
+    text = "".join(c if " " <= c <= "~" else "?" for c in ", ".join(dict.fromkeys(names)))
+    return b"x-relaygate-dropped", text.encode()[:MAX_DROPPED]

@@ -83,6 +83,7 @@ def test_a_channel_has_its_providers_address(admin: httpx2.Client) -> None:
             "task_calls": None,
             "headers": {},
             "query": {},
+            "formats": [],
         },
         "created_at": made["created_at"],
     }
@@ -254,6 +255,16 @@ def test_what_is_required_is_named(admin: httpx2.Client) -> None:
         assert_refused(admin.post("/channels", json=body), field)
 
 
+def test_formats_are_those_that_the_provider_has_a_path_for(admin: httpx2.Client) -> None:
+    made = _create(admin, options={"formats": ["openai_responses", "openai_chat"]})
+    assert made["options"]["formats"] == ["openai_responses", "openai_chat"]
+    refused = admin.post("/channels", json=_body(options={"formats": ["gemini_generate"]}))
+    assert_refused(refused, "options.formats")
+    assert "openai_chat, openai_responses" in refused.json()["error"]["message"]
+    assert_refused(admin.post("/channels", json=_body(options={"formats": ["openai_chat"] * 2})), "options.formats")
+    assert_refused(admin.patch(f"/channels/{made['id']}", json={"provider": "deepseek"}), "options.formats")
+
+
 def test_an_unknown_provider_is_told_which_there_are(admin: httpx2.Client) -> None:
     message = admin.post("/channels", json=_body(provider="nobody")).json()["error"]["message"]
     assert "openai, openai_compatible" in message
@@ -294,6 +305,7 @@ def test_options_reach_the_upstream_and_credentials_among_them_are_hidden(
         "task_calls": None,
         "headers": {"X-Team": "blue", "Authorization": "[hidden]"},
         "query": {"api-version": "2030-01-01", "subscription-key": "[hidden]"},
+        "formats": [],
     }
     # The model comes last: a gateway looks up a name that it doesn't know, but may not have heard of a channel yet.
     assert admin.put(f"/models/{model}", json={"kind": "chat", "free": True}).status_code == 201

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 import orjson
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
+from app.api.admin.channel_options import HeaderText, Options, OptionsOut, show_options
 from app.api.admin.price_fields import PriceField, PriceOut
 from app.api.admin.shapes import MAX_ITEMS, Flag, Name, Shape, absent, refuse, refused
 from app.catalog.defaults import today
@@ -22,42 +22,7 @@ from app.catalog.vault import Vault
 from app.errors import GatewayError
 from app.providers.base import Provider
 
-HIDDEN = "[hidden]"
-"""What is shown instead of a header or query value that looks like a credential."""
-
-MAX_FIELDS = 50
 MAX_RANK = 1_000_000
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")  # field-name, RFC 9110 §5.1
-_CREDENTIAL = re.compile(r"auth|key|token|secret|cookie|passw|credential|signature", re.IGNORECASE)
-_OURS = frozenset(
-    {
-        "accept-encoding",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-"""Headers that belong to the connection and to how bodies are framed: set by a channel, they would break every call."""
-
-
-def _check_header_text(value: str) -> str:
-    """Visible latin-1 (RFC 9110 §5.5): CR, LF or NUL would end the header and begin another."""
-    if any(not (" " <= character <= "~" or "\xa0" <= character <= "\xff") for character in value):
-        refuse("must hold visible latin-1 characters only: no line breaks, no NUL")
-    if value != value.strip():
-        refuse("must not begin or end with a space")
-    if value == HIDDEN:
-        refuse(f"{HIDDEN} stands for a value that isn't shown; give the value itself")
-    return value
 
 
 def _compact(value: object) -> object:
@@ -80,23 +45,6 @@ def _check_url(value: str) -> str:
     return value
 
 
-def _check_headers(values: dict[str, str]) -> dict[str, str]:
-    for name in values:
-        if _TOKEN.fullmatch(name) is None:
-            refuse("a header name holds letters, digits and hyphens")
-        if name.lower() in _OURS:
-            refuse(f"{name.lower()} is set by the gateway")
-    if len({name.lower() for name in values}) < len(values):
-        refuse("a header stands twice")
-    return values
-
-
-def _check_formats(values: list[str]) -> list[str]:
-    if len(set(values)) < len(values):
-        refuse("a format stands twice")
-    return values
-
-
 def _check_models(values: list[ServedModelBody]) -> list[ServedModelBody]:
     names = [served.model for served in values]
     if len(set(names)) < len(names):
@@ -104,8 +52,6 @@ def _check_models(values: list[ServedModelBody]) -> list[ServedModelBody]:
     return values
 
 
-HeaderText = Annotated[str, Field(max_length=8192), AfterValidator(_check_header_text)]
-Seconds = Annotated[float, Field(strict=True, gt=0, le=86_400, allow_inf_nan=False)]
 BaseUrl = Annotated[
     str,
     Field(max_length=2000, description="What the vendor's own SDK would take; null: the provider's default"),
@@ -116,7 +62,6 @@ ApiKey = Annotated[
     BeforeValidator(_compact),
     Field(description="Kept encrypted, never shown again. Vertex: the service account's JSON file"),
 ]
-TaskCalls = Annotated[int, Field(strict=True, ge=1, le=1000)]
 
 
 class ServedModelBody(Shape):
@@ -133,33 +78,6 @@ class ServedModelBody(Shape):
 Models = Annotated[list[ServedModelBody], Field(min_length=1, max_length=MAX_ITEMS), AfterValidator(_check_models)]
 Rank = Annotated[int, Field(strict=True, ge=-MAX_RANK, le=MAX_RANK)]
 Weight = Annotated[int, Field(strict=True, ge=1, le=MAX_RANK)]
-
-
-class Options(Shape):
-    """Deviations of one channel. Times are seconds and go before the gateway's own."""
-
-    connect_timeout: Seconds | None = None
-    first_byte_timeout: Seconds | None = None
-    idle_timeout: Seconds | None = None
-    headers: Annotated[dict[str, HeaderText], Field(max_length=MAX_FIELDS), AfterValidator(_check_headers)] = Field(
-        default_factory=dict,
-        description="Sent with every call, over the provider's own. Values of credentials aren't shown",
-    )
-    query: Annotated[dict[Name, HeaderText], Field(max_length=MAX_FIELDS)] = Field(
-        default_factory=dict, description="Added to every URL, such as Azure's `api-version`"
-    )
-    formats: Annotated[list[Name], Field(max_length=MAX_FIELDS), AfterValidator(_check_formats)] = Field(
-        default_factory=list,
-        description="The wire formats to speak with this upstream, the preferred one first; empty: the provider's own",
-    )
-    project: Name | None = Field(None, description="Vertex: the Google Cloud project")
-    location: Name | None = Field(None, description="Vertex: the region, such as `us-central1`, or `global`")
-    task_calls: TaskCalls | None = Field(
-        None, description="Media tasks: calls to this upstream at a time, of one process; null: 128"
-    )
-
-    def column(self) -> dict[str, Any]:
-        return {name: value for name, value in self.model_dump(exclude_none=True).items() if value not in ({}, [])}
 
 
 _EXAMPLE: dict[str, Any] = {
@@ -213,20 +131,6 @@ class ServedModelOut(Shape):
     price: PriceOut | None = Field(description="What clients pay when this channel answers; null: the model's price")
     cost: PriceOut | None = Field(description="What the vendor takes; null: unknown")
     cost_ref: str | None = Field(description="The entry of the price catalogue that the cost was taken from")
-
-
-class OptionsOut(Shape):
-    """The options that are set; what looks like a credential is hidden."""
-
-    connect_timeout: float | None = None
-    first_byte_timeout: float | None = None
-    idle_timeout: float | None = None
-    headers: dict[str, str] = Field(default_factory=dict)
-    query: dict[str, str] = Field(default_factory=dict)
-    formats: list[str] = Field(default_factory=list)
-    project: str | None = None
-    location: str | None = None
-    task_calls: int | None = None
 
 
 class ChannelBody(Shape):
@@ -329,10 +233,6 @@ def get_provider(providers: Mapping[str, Provider], name: str) -> Provider:
 
 def write_channel(row: ChannelRow, vault: Vault) -> ChannelBody:
     """A channel as operators see it."""
-    options = dict(row.options)
-    for part in ("headers", "query"):
-        values = options.get(part, {})
-        options[part] = {name: HIDDEN if looks_secret(name) else value for name, value in values.items()}
     return ChannelBody(
         id=row.id,
         name=row.name,
@@ -343,7 +243,7 @@ def write_channel(row: ChannelRow, vault: Vault) -> ChannelBody:
         priority=row.priority,
         weight=row.weight,
         enabled=row.enabled,
-        options=OptionsOut(**options),
+        options=show_options(row.options),
         created_at=row.created_at,
     )
 
@@ -356,11 +256,6 @@ def _write_served(served: ServedModel) -> ServedModelOut:
         cost=None if served.cost is None else write_price(served.cost),
         cost_ref=served.cost_ref,
     )
-
-
-def looks_secret(name: str) -> bool:
-    """Whether the value of a header or query field of this name is likely a credential."""
-    return _CREDENTIAL.search(name) is not None
 
 
 def _has_secret(row: ChannelRow, vault: Vault) -> bool:

@@ -10,7 +10,7 @@ from typing import NoReturn
 import aiohttp
 from pydantic import ConfigDict, Field
 
-from app.api.admin.channel_fields import looks_secret
+from app.api.admin.channel_options import looks_secret
 from app.api.admin.shapes import Shape
 from app.catalog.snapshot import Channel
 from app.core.conversation import Ask, Message, Text

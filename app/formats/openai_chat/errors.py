@@ -1,43 +1,11 @@
-"""Errors in OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`.
-
-Source of the types: OpenAI's error-codes guide and what its SDKs map by status.
-"""
+"""Errors of Chat Completions: OpenAI's shape, and the frame that ends a stream which can't go on."""
 
 from __future__ import annotations
 
-import msgspec
+from app.errors import GatewayError
+from app.formats.openai_errors import write_error
 
-from app.errors import GatewayError, Kind
-
-TYPE_BY_KIND = {
-    Kind.INVALID: "invalid_request_error",
-    Kind.AUTHENTICATION: "authentication_error",
-    Kind.PERMISSION: "permission_error",
-    Kind.NOT_FOUND: "invalid_request_error",
-    Kind.CONFLICT: "invalid_request_error",
-    Kind.TOO_LARGE: "invalid_request_error",
-    Kind.UNSUPPORTED: "invalid_request_error",
-    Kind.RATE_LIMIT: "rate_limit_error",
-    Kind.QUOTA: "insufficient_quota",
-    Kind.UPSTREAM: "upstream_error",
-    Kind.TIMEOUT: "timeout_error",
-    Kind.UNAVAILABLE: "server_error",
-    Kind.INTERNAL: "server_error",
-}
-
-
-def write_error(error: GatewayError) -> bytes:
-    """The body of an error response."""
-    return msgspec.json.encode(
-        {
-            "error": {
-                "message": error.message,
-                "type": TYPE_BY_KIND[error.kind],
-                "param": error.param,
-                "code": error.code,
-            }
-        }
-    )
+__all__ = ["write_error", "write_stream_error"]
 
 
 def write_stream_error(error: GatewayError) -> bytes:

@@ -1,10 +1,12 @@
-"""Usage as OpenAI's Responses API reports it, in the gateway's one shape.
+"""Usage as OpenAI's Responses API reports it, from and into the gateway's one shape.
 
 Source: OpenAI's `response_usage.py`: cached and cache-writing tokens stand inside input_tokens, reasoning inside
 output_tokens. Streams report it in their terminal event alone.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from app.core.usage import Usage, read_count, read_details, read_part, read_tier
 
@@ -28,3 +30,23 @@ def read_usage(value: object, service_tier: object = None) -> Usage | None:
         reasoning_tokens=read_part(read_details(value, "output_tokens_details"), "reasoning_tokens", outside),
         service_tier=read_tier(service_tier),
     )
+
+
+def write_usage(usage: Usage) -> dict[str, Any]:
+    """The usage object. The service tier stands beside it; sound and images have no place in it."""
+    inside: dict[str, Any] = {
+        "cached_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+    }
+    if usage.cache_write_1h_tokens:
+        inside["cache_write_tokens_details"] = {
+            "ttl_30m_tokens": usage.cache_write_tokens - usage.cache_write_1h_tokens,
+            "ttl_12h_tokens": usage.cache_write_1h_tokens,
+        }
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": inside,
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }

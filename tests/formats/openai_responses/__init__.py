@@ -1,0 +1,1 @@
+"""The Responses format, as pure functions."""
