@@ -1,5 +1,6 @@
 """An answer in Gemini's format as a stream: server-sent events, or one JSON array that grows."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -62,10 +63,10 @@ class ContentStream(FaultyStream):
             return
         visible = 0
         for piece in said.thought.pieces if said.thought is not None else ():
-            yield self._write({"text": orjson.loads(piece), "thought": True}, 0)
+            yield self._write({"text": json.loads(piece), "thought": True}, 0)
         for piece in said.text.pieces if said.text is not None and said.stop != "refusal" else ():
             visible = min(visible + 1, said.tokens)
-            yield self._write({"text": orjson.loads(piece)}, visible)
+            yield self._write({"text": json.loads(piece)}, visible)
         for part in write_calls(said.calls, self._options):
             yield self._write(part, said.tokens)
 
@@ -87,7 +88,11 @@ class ContentStream(FaultyStream):
 
     def _dump(self, body: dict[str, Any], visible: int) -> bytes:
         usage = self._telling.usage(visible)
-        return orjson.dumps({**body, **({} if usage is None else {"usageMetadata": usage}), **self._telling.ends})
+        told = {**body, **({} if usage is None else {"usageMetadata": usage}), **self._telling.ends}
+        try:
+            return orjson.dumps(told)
+        except TypeError:  # half a character, which JSON knows as an escape alone
+            return json.dumps(told).encode()
 
     def _frame(self, data: bytes) -> bytes:
         if self._framing is not None:

@@ -14,7 +14,7 @@ from app.media.task import Task
 from app.providers.base import Provider
 from app.providers.media import CharacterJob
 from app.providers.media import Characters as Maker
-from app.relay.plan import in_order
+from app.relay.plan import in_order, no_channel
 
 MODEL = "sora-characters"
 """The catalogue's model whose channels make characters, at its price."""
@@ -58,8 +58,7 @@ def ways_of_url(snapshot: Snapshot, principal: Principal, model: Model, timestam
     Raises GatewayError: 400 where none does, 503 where none serves the model.
     """
     if not model.candidates:
-        message = f"No channel serves the model '{MODEL}' at the moment."
-        raise GatewayError(Kind.UNAVAILABLE, "no_channel", message, blame=Blame.GATEWAY)
+        raise no_channel(MODEL, param=None)
     job = CharacterJob(timestamps, url=url)
     ways = [
         Way(candidate.channel, maker, job, candidate.price, candidate.price_id, candidate.cost)

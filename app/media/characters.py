@@ -29,7 +29,7 @@ from app.logs import get_log
 from app.media.caller import Caller
 from app.media.character_ways import MODEL, Way, find_character_model, way_of_task, ways_of_url
 from app.media.mentions import read_mentions
-from app.media.store import find_task
+from app.media.store import find_task, no_such_task
 from app.providers.media import Character as Made
 from app.relay.attempt import redact
 from app.relay.limits import refusal_error
@@ -135,17 +135,11 @@ class Characters:
             if (await connection.execute(query.values(deleted_at=func.now()))).rowcount == 0:
                 raise _no_character(character_id)
 
-    async def pin_for(self, connection: AsyncConnection, account_id: int, prompt: str) -> int | None:
-        """As the function."""
-        return await pin_for(connection, account_id, prompt)
-
     # -- how one is made ------------------------------------------------------------------------------------------
 
     async def _find_ways(self, principal: Principal, new: NewCharacter) -> tuple[Model, Sequence[Way]]:
         """Nothing is held yet, nobody asked. Raises GatewayError 400, 403, 404, 503."""
-        snapshot = self._catalog.snapshot
-        if MODEL not in snapshot.models or not snapshot.models[MODEL].is_ready:  # made just now, perhaps
-            snapshot = await self._catalog.reloaded()
+        snapshot = await self._catalog.snapshot_for(MODEL)
         model = find_character_model(snapshot, principal)
         if new.from_task is None:
             assert new.url is not None
@@ -158,8 +152,7 @@ class Characters:
         async with self._engine.connect() as connection:
             task = await find_task(connection, principal.account_id, new.from_task)
         if task is None:
-            message = f"There is no task '{new.from_task[:200]}'."
-            raise GatewayError(Kind.NOT_FOUND, "task_not_found", message, param="from_task")
+            raise no_such_task(new.from_task, "from_task")
         return model, [way_of_task(snapshot, principal, model, new.timestamps, task)]
 
     async def _hold(

@@ -20,7 +20,7 @@ from app.core.media import Attachment, Job, Scope
 from app.errors import GatewayError, Kind
 from app.media import store
 from app.media.character_ways import maker_of, refuse_characters
-from app.media.characters import Characters
+from app.media.characters import Characters, pin_for
 from app.media.route import find_model, find_ways, most
 from app.media.storage import Storage, StorageError, new_input_key
 from app.media.store import NewTask, Refused
@@ -59,7 +59,8 @@ class TaskDesk:
         that may do it. Raises GatewayError: 400 naming a field that no channel can serve, 403, 404, 409 for an idempotency
         key of another request, 429 for limits and quota, 503.
         """
-        model = await self._find_model(principal, job, route)
+        snapshot = await self._catalog.snapshot_for(route or job.model)
+        model = find_model(snapshot, principal, job, route)
         pinned_to = await self._pin(principal, job, pinned_to)
         self._check_characters(principal, model, job)
         ways = find_ways(model, job, pinned_to)
@@ -103,7 +104,7 @@ class TaskDesk:
         async with self._engine.connect() as connection:
             task = await store.find_task(connection, principal.account_id, task_id)
         if task is None or scope not in (None, task.scope):
-            raise _not_found(task_id)
+            raise store.no_such_task(task_id)
         return task
 
     async def get_many(self, ids: Collection[tuple[int, str]]) -> dict[tuple[int, str], Task]:
@@ -161,13 +162,6 @@ class TaskDesk:
             await store.mark_deleted(connection, principal.account_id, task.id)
         await self._forget([output.key for output in task.outputs if output.key is not None])
 
-    async def _find_model(self, principal: Principal, job: Job, route: str | None) -> Model:
-        snapshot = self._catalog.snapshot
-        known = snapshot.models.get(route or job.model)
-        if known is None or not known.is_ready:  # made, priced or given a channel just now, perhaps
-            snapshot = await self._catalog.reloaded()
-        return find_model(snapshot, principal, job, route)
-
     def _check_characters(self, principal: Principal, model: Model, job: Job) -> None:
         """Raises GatewayError 400 where no channel of the model has characters, saying which have."""
         providers = [candidate.channel.provider for candidate in model.candidates]
@@ -179,7 +173,7 @@ class TaskDesk:
         if "@" not in job.prompt:
             return pinned_to
         async with self._engine.connect() as connection:
-            found = await self._characters.pin_for(connection, principal.account_id, job.prompt)
+            found = await pin_for(connection, principal.account_id, job.prompt)
         if found is not None and pinned_to not in (None, found):
             message = "A character of the prompt lives at another upstream than the video."
             raise GatewayError(Kind.INVALID, "invalid_request", message, param="prompt")
@@ -218,10 +212,6 @@ def _digest(job: Job, notify_hook: str | None) -> str:
     for item in (*job.images, *job.videos):
         digest.update(hashlib.sha256(item.data or b"").digest())
     return digest.hexdigest()
-
-
-def _not_found(task_id: str) -> GatewayError:
-    return GatewayError(Kind.NOT_FOUND, "task_not_found", f"There is no task '{task_id[:200]}'.", param="task_id")
 
 
 def _not_cancellable(why: str) -> GatewayError:

@@ -71,7 +71,7 @@ class Endings:
     async def end(self, claim: Claim, order: Order, ending: Ending) -> bool:
         """False, and nothing done: the claim was lost."""
         async with self._engine.begin() as connection:
-            prices = Prices(await load_price(connection, order.price_id), None)
+            prices = Prices(await load_price(connection, order.price_id))
             if order.cost_id is not None:
                 prices = replace(prices, cost=await load_price(connection, order.cost_id))
             task = await end_task(connection, claim, _assumed(ending, prices.price), prices, self._write)

@@ -25,8 +25,8 @@ MOST_REDIRECTS = 3
 MOST_RESULT = 16 * 1024**3
 """Bytes of one result, so that no upstream can fill the storage."""
 
-MOST_VIDEO = 100 * 1024 * 1024
-"""Bytes of a video that goes in: all of it is in memory while a submission is made."""
+MOST_VIDEO = 64 * 1024 * 1024
+"""Bytes of a video that goes in, where its upstream wants bytes: all of it is in memory while a submission is made."""
 
 _MOST: Mapping[Sort, int] = MappingProxyType({"image": MAX_IMAGE, "video": MOST_VIDEO})
 _PIECE = 256 * 1024

@@ -8,11 +8,12 @@ import ipaddress
 from typing import Literal
 
 from app.core.media import Attachment
+from app.core.vision import MAX_BYTES, sniff_image
 from app.egress.guard import Guard, UrlRefused
 from app.errors import GatewayError, invalid_request
 
-MAX_IMAGE = 20 * 1024 * 1024
-"""Bytes, decoded: the contract's 20 MB an image."""
+MAX_IMAGE = MAX_BYTES
+"""Bytes, decoded."""
 
 Sort = Literal["image", "video"]
 
@@ -66,17 +67,12 @@ def read_upload(data: bytes, content_type: str | None, param: str) -> Attachment
 def sniff(head: bytes) -> str | None:
     """The media type of an image or a video that we take, by its first 64 bytes; None for everything else.
 
-    Sources: PNG 5.2, T.81 B.1.1.3, RFC 9649 2.4, GIF89a 17, RFC 8794 with webmproject.org's container guidelines,
-    ISO/IEC 14496-12 4.3, Apple's QuickTime File Format.
+    Sources: `sniff_image`'s, RFC 8794 with webmproject.org's container guidelines, ISO/IEC 14496-12 4.3, Apple's QuickTime
+    File Format.
     """
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "image/webp"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
+    found = sniff_image(head)
+    if found is not None:
+        return found
     if head.startswith(b"\x1a\x45\xdf\xa3") and b"webm" in head[:LOOK]:
         return "video/webm"
     return _sniff_boxes(head)

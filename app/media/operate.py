@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.tables.media import tasks
 from app.errors import GatewayError, Kind
 from app.ledger.reports import read_report
-from app.media.store import VISIBLE, announce, read_task, task_filter
+from app.media.store import VISIBLE, announce, no_such_task, read_task, task_filter
 from app.media.task import Task
 
 
@@ -57,7 +57,7 @@ async def get_any(connection: AsyncConnection, task_id: str) -> tuple[Task, Insi
     query = select(*VISIBLE, *_INSIDE).where(tasks.c.id == task_id)
     row = (await connection.execute(query)).mappings().first()
     if row is None:
-        raise GatewayError(Kind.NOT_FOUND, "task_not_found", f"There is no task '{task_id[:200]}'.", param="task_id")
+        raise no_such_task(task_id)
     return read_task(row), _inside(row)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -62,7 +61,6 @@ class Order:
     pinned_to: int | None
     tried: tuple[int, ...]
     rounds: int
-    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +268,6 @@ async def read_order(connection: AsyncConnection, claim: Claim) -> Order | None:
         pinned_to=row["pinned_to"],
         tried=tuple(row["tried"]),
         rounds=row["rounds"],
-        created_at=row["created_at"],
     )
 
 

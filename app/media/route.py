@@ -9,9 +9,9 @@ from app.accounts.principals import Principal
 from app.catalog.snapshot import Candidate, Model, Snapshot
 from app.core.media import KIND_BY_SCOPE, Job, Scope
 from app.core.usage import Usage
-from app.errors import Blame, GatewayError, Kind, invalid_request
+from app.errors import GatewayError, Kind, invalid_request
 from app.providers.media import Media
-from app.relay.plan import in_order
+from app.relay.plan import in_order, model_not_allowed, model_not_priced, no_channel, unknown_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +31,14 @@ def find_model(snapshot: Snapshot, principal: Principal, job: Job, route: str | 
     name = route or job.model
     model = snapshot.models.get(name)
     if model is None:
-        raise GatewayError(
-            Kind.NOT_FOUND, "model_not_found", f"The model '{job.model[:200]}' does not exist.", param="model"
-        )
+        raise unknown_model(job.model)
     if model.kind != KIND_BY_SCOPE[job.scope]:
         message = f"The model '{job.model[:200]}' makes no {job.scope.value}."
         raise GatewayError(Kind.NOT_FOUND, "model_not_found", message, param="model")
     if not any(principal.allows_model(known) for known in (job.model, name, model.name)):
-        message = f"This API key may not use the model '{job.model[:200]}'."
-        raise GatewayError(Kind.PERMISSION, "model_not_allowed", message, param="model")
+        raise model_not_allowed(job.model)
     if model.dearest is None:
-        message = (
-            f"The model '{model.name}' has no price yet. Operator: PUT or PATCH /admin/v1/models/{model.name} with a price, "
-            "or with free: true."
-        )
-        raise GatewayError(Kind.UNAVAILABLE, "model_not_priced", message, param="model", blame=Blame.GATEWAY)
+        raise model_not_priced(model.name, model)
     return model
 
 
@@ -74,13 +67,7 @@ def find_ways(model: Model, job: Job, pinned_to: int | None = None) -> list[Way]
             f"The character or video that this refers to lives at an upstream that doesn't serve '{job.model[:200]}'."
         )
         raise invalid_request(message, "model")
-    raise GatewayError(
-        Kind.UNAVAILABLE,
-        "no_channel",
-        f"No channel serves the model '{job.model[:200]}' at the moment.",
-        param="model",
-        blame=Blame.GATEWAY,
-    )
+    raise no_channel(job.model)
 
 
 ASSUMED_MILLISECONDS = 10_000

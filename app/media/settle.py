@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from uuid import UUID
 
 import orjson
@@ -33,7 +33,6 @@ class Ending:
     assumed: Usage | None = None
     fail_reason: str = ""
     fail_code: str | None = None
-    channel_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class Prices:
     """What a task is charged at, and what the vendor takes; None: unknown."""
 
     price: Price
-    cost: Price | None = field(default=None)
+    cost: Price | None = None
 
 
 _END = text(

@@ -145,6 +145,11 @@ async def announce(connection: AsyncConnection) -> None:
     await connection.execute(text("SELECT pg_notify('relaygate', 'task')"))
 
 
+def no_such_task(task_id: str, param: str = "task_id") -> GatewayError:
+    """The 404 for another account's task, and for one that nobody has."""
+    return GatewayError(Kind.NOT_FOUND, "task_not_found", f"There is no task '{task_id[:200]}'.", param=param)
+
+
 async def _find_repeated(connection: AsyncConnection, new: NewTask) -> Task | None:
     query = select(tasks.c.digest, *VISIBLE).where(
         tasks.c.account_id == new.account_id, tasks.c.idempotency_key == new.idempotency_key

@@ -24,7 +24,7 @@ from app.logs import get_log
 from app.media.caller import AnswerLost, Caller
 from app.media.ending import CANCELLED, CHANNEL_GONE, MAX_REASON, OVERDUE, TRANSIENT, Endings, clean, failure
 from app.media.fetch import fetch_input
-from app.media.inputs import MAX_IMAGE, Sort
+from app.media.inputs import Sort
 from app.media.pace import (
     FIRST_DOUBT,
     POLL_TIMEOUT,
@@ -66,9 +66,6 @@ RETAKEN = 30.0
 
 WRITES = 60
 """Tries to write what an upstream has answered to a submission, while the database is away: some five minutes."""
-
-MAX_VIDEO = 64 * 1024 * 1024
-"""Bytes of a video that a client named by URL and that an upstream wants as bytes: it is in memory then."""
 
 
 class Submissions:
@@ -311,9 +308,7 @@ class Submissions:
 
     async def _ways(self, claim: Claim, order: Order) -> tuple[list[Way], GatewayError | None]:
         """The channels that can do it today, and why none can."""
-        model = self._catalog.snapshot.models.get(claim.model)
-        if model is None:
-            model = (await self._catalog.reloaded()).models.get(claim.model)
+        model = (await self._catalog.snapshot_for(claim.model)).models.get(claim.model)
         if model is None:
             return [], None
         try:
@@ -363,8 +358,7 @@ class Submissions:
                 return replace(item, data=await self._storage.read_all(item.key))
             if takes_urls or item.url is None:
                 return item
-            most = MAX_IMAGE if sort == "image" else MAX_VIDEO
-            return await fetch_input(self._egress, item.url, most=most, param=f"{sort}s[{place}]", sort=sort)
+            return await fetch_input(self._egress, item.url, param=f"{sort}s[{place}]", sort=sort)
 
         images = tuple([await load(item, "image", place) for place, item in enumerate(job.images)])
         videos = tuple([await load(item, "video", place) for place, item in enumerate(job.videos)])

@@ -14,16 +14,16 @@ import pytest
 from tests.api.scan import Scanner, assert_refused
 from tests.demo.process import DemoProcess
 from tests.gateway import Customer, Gateway, Operator
-from tests.webhooks.desk import ALLOWED, SECRET, Desk
+from tests.webhooks.desk import ALLOWED, SECRET, Desk, wait
 from tests.webhooks.receiver import Receiver, receiving
 
 
 @pytest.fixture(scope="module")
-def desk(work_dir: Path, new_database: Callable[[], str], demo: DemoProcess) -> Iterator[Desk]:
+def desk(work_dir: Path, migrated_database: Callable[[], str], demo: DemoProcess) -> Iterator[Desk]:
     """A gateway of the module's own: it may call loopback, and all its deliveries are the tests'."""
     data_dir = work_dir / "deliveries"
     data_dir.mkdir()
-    gateway = Gateway(new_database(), data_dir, ALLOWED).start()
+    gateway = Gateway(migrated_database(), data_dir, ALLOWED).start()
     operator = Operator(gateway, demo.url)
     yield Desk(operator)
     operator.close()
@@ -52,6 +52,8 @@ def told(desk: Desk, receiver: Receiver) -> Customer:
     for _ in range(4):
         desk.grant(customer, "-0.101")
     desk.test(customer)
+    # Rows change a moment after the receiver has answered: who counts them by state asks several times.
+    wait(lambda: [row["state"] for row in desk.deliveries(customer)] == ["delivered"] * 5)
     return customer
 
 
@@ -72,8 +74,7 @@ def test_are_filtered(admin: httpx2.Client, told: Customer) -> None:
 
     assert count(topic="user_quota_too_low") == 5
     assert count(topic="another") == 0
-    assert sum(count(state=state) for state in ("pending", "delivered", "failed")) == 5
-    assert count(state="failed") == 0
+    assert [count(state=state) for state in ("pending", "delivered", "failed")] == [0, 5, 0]
     assert len(admin.get("/deliveries").json()["data"]) >= 6
     assert count(account_id=9_999_999) == 0
 

@@ -19,10 +19,12 @@ from tests.webhooks.receiver import Answer, hang_up, receiving, reply
 
 
 @pytest.fixture(scope="module")
-def shared(work_dir: Path, new_database: Callable[[], str]) -> Iterator[Agency]:
+def shared(work_dir: Path, migrated_database: Callable[[], str]) -> Iterator[Agency]:
     data_dir = work_dir / "characters"
     data_dir.mkdir()
-    gateway = Gateway(new_database(), data_dir, {"RELAYGATE_CONNECT_TIMEOUT": "1", "RELAYGATE_ROLE": "api"}).start()
+    gateway = Gateway(
+        migrated_database(), data_dir, {"RELAYGATE_CONNECT_TIMEOUT": "1", "RELAYGATE_ROLE": "api"}
+    ).start()
     made = Agency(Operator(gateway, NOBODY))
     yield made
     made.close()

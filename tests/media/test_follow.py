@@ -18,7 +18,6 @@ from app.db.tables.media import tasks
 from app.media import store
 from app.media.follow import Follower, Following
 from app.media.task import Task
-from tests.ledger.bank import migrated
 from tests.ledger.proxy import Proxy
 
 PERIOD = 0.01
@@ -74,8 +73,8 @@ class Rows:
 
 
 @pytest.fixture(scope="module")
-async def database_url(new_database: Callable[[], str]) -> str:
-    return await migrated(new_database())
+def database_url(migrated_database: Callable[[], str]) -> str:
+    return migrated_database()
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ class Upstream:
         answers = self.polls.get(name, [])
         self.polled[name] += 1
         answer = answers.pop(0) if answers else told(MADE)
-        return await self._count(name, answer, request)
+        return await self._count(f"{name} polled", answer, request)
 
     async def on_cancel(self, request: web.Request) -> web.StreamResponse:
         answers = self.cancels.get(request.match_info["name"], [])
@@ -272,8 +272,8 @@ async def test_a_channel_has_no_more_calls_at_a_time_than_it_may(
 
     await asyncio.to_thread(play)
     assert (upstream.polled["one"], upstream.polled["more"]) == (20, 20)
-    assert upstream.most_open["one"] == 1
-    assert upstream.most_open["more"] > 1
+    assert upstream.most_open["one polled"] == 1
+    assert upstream.most_open["more polled"] > 1
 
 
 async def test_an_upstream_that_takes_nothing_in_holds_up_no_other(

@@ -127,9 +127,9 @@ def test_polls_that_fail_are_no_failure(operator: Operator, client: MediaClient)
 def test_tasks_that_cannot_go_on_give_their_money_back_once(
     operator: Operator, client: MediaClient, customer: Customer
 ) -> None:
-    """A deadline, a channel that was deleted, a key that was deleted, a cancellation: side by side, since they take time."""
-    late = client.submit(film(operator, "demo-video?never=1", task_timeout=10), duration=5)
-    unserved = client.submit(film(operator, "demo-video?status=503", task_timeout=10), duration=5)
+    """A deadline, with and without an upstream that has taken it, a channel that was deleted, a cancellation."""
+    late = client.submit(film(operator, "demo-video?never=1"), duration=5)
+    unserved = client.submit(film(operator, "demo-video?status=503"), duration=5)
     cancelled = client.submit(film(operator, "demo-video?never=1"), duration=5)
     name = operator.model(kind="video", price=PRICE, max_output_tokens=None)
     channel = operator.channel(name, "demo-video?never=1", provider="demo")
@@ -139,6 +139,11 @@ def test_tasks_that_cannot_go_on_give_their_money_back_once(
     operator.call("DELETE", f"/channels/{channel['id']}")
     answer = client.http.delete(f"/v2/videos/generations/{cancelled}")
     assert (answer.status_code, answer.json()["task_id"]) == (200, cancelled)
+    client.wait(late, until=lambda task: task["status"] != "NOT_START")
+    while not task_of(operator, unserved)["rounds"]:
+        time.sleep(0.05)
+    for task_id in (late, unserved):
+        client.expire(task_id)
     codes = {}
     for task_id in (cancelled, left, late, unserved):
         assert client.wait(task_id, timeout=40)["status"] == "FAILURE"
@@ -151,6 +156,16 @@ def test_tasks_that_cannot_go_on_give_their_money_back_once(
     again = client.http.delete(f"/v2/videos/generations/{cancelled}")
     assert (again.status_code, again.json()["error"]["code"]) == (409, "task_not_cancellable")
     assert operator.audit()["ok"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("script", ["never=1", "status=503"])
+def test_a_model_s_own_time_is_the_deadline(operator: Operator, client: MediaClient, script: str) -> None:
+    submitted = time.monotonic()
+    task_id = client.submit(film(operator, f"demo-video?{script}", task_timeout=10), duration=5)
+    assert client.wait(task_id, timeout=40)["status"] == "FAILURE"
+    assert task_of(operator, task_id)["fail_code"] == "task_timeout"
+    assert time.monotonic() - submitted >= 10
 
 
 def test_what_the_account_cannot_pay_is_not_begun(operator: Operator, gateway: Gateway) -> None:

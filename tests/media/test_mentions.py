@@ -10,7 +10,6 @@ from sqlalchemy import func, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database
-from app.db.migrate import migrate
 from app.db.tables.media import characters
 from app.errors import GatewayError
 from app.media.characters import pin_for
@@ -55,7 +54,7 @@ def test_a_prompt_of_nothing_else_is_read_in_a_moment() -> None:
 
 
 @pytest.fixture(scope="module")
-def known_url(new_database: Callable[[], str]) -> str:
+def known_url(migrated_database: Callable[[], str]) -> str:
     """A database with characters of two accounts on two channels."""
     rows = [
         (1, "bob", 10, False),
@@ -71,7 +70,6 @@ def known_url(new_database: Callable[[], str]) -> str:
 
     async def fill(url: str) -> None:
         database = Database(url)
-        await migrate(database.engine)
         async with database.engine.begin() as connection:
             for number, (account_id, username, channel_id, deleted) in enumerate(rows):
                 values = {"account_id": account_id, "id": f"ch_{number}", "key_id": 1, "username": username}
@@ -80,7 +78,7 @@ def known_url(new_database: Callable[[], str]) -> str:
                 await connection.execute(insert(characters).values(values))
         await database.close()
 
-    url = new_database()
+    url = migrated_database()
     asyncio.run(fill(url))
     return url
 

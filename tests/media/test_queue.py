@@ -23,7 +23,7 @@ from app.media.runner import Runner
 from app.media.settle import Ending, Prices, end_task
 from app.media.store import NewTask, ask_to_cancel, open_task
 from app.media.task import Source, Task
-from tests.ledger.bank import Bank, Customer, eventually, migrated
+from tests.ledger.bank import Bank, Customer, eventually
 
 PRICE = read_price({"per_second": "0.1"})
 GRANTED, HELD, CHARGED = 10_000_000_000, 800_000_000, 500_000_000
@@ -97,8 +97,8 @@ class Line:
 
 
 @pytest.fixture(scope="module")
-async def line(new_database: Callable[[], str]) -> AsyncIterator[Line]:
-    bank = Bank(await migrated(new_database()))
+async def line(migrated_database: Callable[[], str]) -> AsyncIterator[Line]:
+    bank = Bank(migrated_database())
     yield Line(bank)
     audit = await bank.audit()
     assert audit.ok, audit

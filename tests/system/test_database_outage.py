@@ -1,4 +1,4 @@
-"""PostgreSQL away for ten seconds under load: 503s, streams that finish, a settlement that catches up."""
+"""PostgreSQL away for seconds under load: 503s, streams that finish, a settlement that catches up."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from pathlib import Path
 
 import aiohttp
 import asyncpg
+import pytest
 
 from app.db.embedded import EmbeddedPostgres
 from tests.demo.process import DemoProcess
 from tests.gateway import Gateway, Operator
 from tests.system.load import BODY, Outcome, call, call_many
 
-OUTAGE = 10.0
 
-
-async def test_postgres_stopped_for_ten_seconds_under_load(
-    start_gateway: Callable[..., Gateway], demo: DemoProcess
+@pytest.mark.parametrize("outage", [2.0, pytest.param(10.0, marks=pytest.mark.long)])
+async def test_postgres_stopped_under_load(
+    start_gateway: Callable[..., Gateway], demo: DemoProcess, outage: float
 ) -> None:
     folder = Path(tempfile.mkdtemp(prefix="relaygate-outage-"))
     folder.chmod(0o711)
     server = EmbeddedPostgres(folder)
     gateway = start_gateway(server.start())
     operator = Operator(gateway, demo.url)
-    plain, slow = operator.model("demo"), operator.model("demo?chunks=60&chunk_ms=200")
+    longer = (outage + 2) * 1000 / 60
+    plain, slow = operator.model("demo"), operator.model(f"demo?chunks=60&chunk_ms={longer:.0f}")
     customer = operator.customer()
     seen: Counter[tuple[int, str | None]] = Counter()
     stop = asyncio.Event()
@@ -48,7 +49,7 @@ async def test_postgres_stopped_for_ten_seconds_under_load(
                 await asyncio.sleep(0.05)
             before = seen[200, None]
             await asyncio.to_thread(server.stop)
-            await asyncio.sleep(OUTAGE)
+            await asyncio.sleep(outage)
             during = Counter(seen)
             await asyncio.to_thread(server.start)
             finished = await asyncio.gather(*streams)

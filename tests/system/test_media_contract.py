@@ -6,6 +6,8 @@ import base64
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import httpx2
@@ -27,6 +29,7 @@ PNG = (
 STORYBOARD = "Shot 1:\nduration: 4sec\nScene: A cat wakes up.\n\nShot 2:\nduration: 6sec\nScene: It rides away."
 MAGIC = {"videos": (b"ftyp", 4), "images": (b"PNG", 1), "audio": (b"RIFF", 0)}
 PRICE = {"per_video": "0.1", "per_image": "0.1", "per_kchar": "0.1"}
+KINDS = {"videos": "video", "images": "image", "audio": "audio"}
 REASON = "The prompt is not allowed"
 PATIENCE = 40.0
 
@@ -80,15 +83,12 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def operator(work_dir: Any, new_database: Callable[[], str], demo: DemoProcess) -> Iterator[Operator]:
+def operator(work_dir: Any, migrated_database: Callable[[], str], demo: DemoProcess) -> Iterator[Operator]:
     """Of a gateway that may fetch from loopback, where the test's clips are."""
     folder = work_dir / "contract"
     folder.mkdir()
-    gateway = Gateway(new_database(), folder, {"RELAYGATE_ALLOWED_PRIVATE_NETWORKS": "127.0.0.0/8"}).start()
+    gateway = Gateway(migrated_database(), folder, {"RELAYGATE_ALLOWED_PRIVATE_NETWORKS": "127.0.0.0/8"}).start()
     made = Operator(gateway, demo.url)
-    for scope, kind in (("videos", "video"), ("images", "image"), ("audio", "audio")):
-        for name in ("sora-2" if scope == "videos" else scope, f"{scope}-two", f"{scope}-fails"):
-            made.call("PUT", f"/models/{name}", json={"kind": kind, "price": PRICE})
     yield made
     made.close()
     assert gateway.stop() == 0, gateway.log
@@ -104,39 +104,37 @@ def clip(demo: DemoProcess) -> str:
     return url
 
 
-def bodies(upstream: Upstream, clip: str) -> dict[str, dict[str, Any]]:
+def bodies(upstream: Upstream, models: dict[str, str], clip: str) -> dict[str, dict[str, Any]]:
     """The flows of a scope: what is submitted."""
-    scope = upstream.scope
-    plain = "sora-2" if scope == "videos" else scope
+    scope, plain = upstream.scope, models[""]
     flows: dict[str, dict[str, Any]] = {
         "text": {"model": plain, "prompt": "A cat"},
-        "two": {"model": f"{scope}-two", "prompt": "A cat", "n": 2},
-        "failure": {"model": f"{scope}-fails", "prompt": "A cat"},
+        "two": {"model": models["two"], "prompt": "A cat", "n": 2},
+        "failure": {"model": models["fails"], "prompt": "A cat"},
     }
     if scope != "audio":
         flows["image"] = {"model": plain, "prompt": "It moves", "images": [PNG]}
     if scope == "videos":
-        flows["video"] = {"model": f"{scope}-edit", "prompt": "At night", "videos": [clip]}
+        flows["video"] = {"model": models["edit"], "prompt": "At night", "videos": [clip]}
         flows["storyboard"] = {"model": plain, "prompt": STORYBOARD, "duration": "10"}
         character = {"character_url": clip, "character_timestamps": "1,3"}
         flows["cameo"] = {"model": plain, "prompt": "It dances", **character}
     return {name: {**upstream.fields, **body} for name, body in flows.items()}
 
 
-def serve(operator: Operator, upstream: Upstream) -> None:
-    """A channel of this kind, the only one, for all the models of its scope."""
-    for channel in operator.call("GET", "/channels")["data"]:
-        operator.call("DELETE", f"/channels/{channel['id']}")
+def serve(operator: Operator, upstream: Upstream) -> dict[str, str]:
+    """Models of this kind's own, by what they are for, and their only channel."""
     scope = upstream.scope
-    scripts = {"": "seconds=1", "-two": "seconds=0&outputs=2", "-fails": f"seconds=0&fail={REASON.replace(' ', '+')}"}
+    scripts = {"": "seconds=1", "two": "seconds=0&outputs=2", "fails": f"seconds=0&fail={REASON.replace(' ', '+')}"}
     if scope == "videos":
-        scripts["-edit"] = "seconds=0"
-        operator.call("PUT", "/models/videos-edit", json={"kind": "video", "price": PRICE})
-    plain = "sora-2" if scope == "videos" else scope
-    models = [
-        {"model": f"{scope}{suffix}" if suffix else plain, "upstream_model": f"{upstream.model}?{script}"}
-        for suffix, script in scripts.items()
-    ]
+        scripts["edit"] = "seconds=0"
+    models = {use: f"{upstream}-{use}" for use in scripts}
+    if scope == "videos":
+        # The rules of the family hold for its dated versions as well.
+        place = UPSTREAMS.index(upstream)
+        models[""] = f"sora-2-2025-12-{place + 10}" if place else "sora-2"
+    for name in models.values():
+        operator.call("PUT", f"/models/{name}", json={"kind": KINDS[scope], "price": PRICE})
     operator.call(
         "POST",
         "/channels",
@@ -145,30 +143,63 @@ def serve(operator: Operator, upstream: Upstream) -> None:
             "provider": upstream.provider,
             "base_url": operator.demo_url + upstream.path,
             "api_key": upstream.api_key(operator.demo_url),
-            "models": models,
+            "models": [
+                {"model": models[use], "upstream_model": f"{upstream.model}?{script}"}
+                for use, script in scripts.items()
+            ],
             "options": dict(upstream.options),
         },
     )
+    return models
+
+
+@dataclass(frozen=True)
+class Flows:
+    """What was asked for at one kind of upstream: a task's id, or the answer's refusal."""
+
+    client: Client
+    tasks: dict[str, str]
+    refused: dict[str, str]
+
+
+def begin(operator: Operator, upstream: Upstream, clip: str) -> Flows:
+    flows = Flows(Client(operator.gateway.url, operator.customer("10").key), {}, {})
+    for flow, body in bodies(upstream, serve(operator, upstream), clip).items():
+        answer = flows.client.submit(upstream.scope, body)
+        if answer.status_code == 200:
+            flows.tasks[flow] = answer.json()["task_id"]
+        else:
+            assert answer.status_code == 400, (flow, answer.text)
+            flows.refused[flow] = answer.json()["error"]["param"]
+    return flows
+
+
+@pytest.fixture(scope="module")
+def begun(operator: Operator, clip: str, request: pytest.FixtureRequest) -> Iterator[dict[str, Flows]]:
+    """All kinds that are asked for in this run at work at once: most of the time is their pauses between polls."""
+    chosen = {item.name for item in request.session.items if item.path == request.path}
+    upstreams = [upstream for upstream in UPSTREAMS if f"test_the_contracts_flows[{upstream}]" in chosen]
+    with ThreadPoolExecutor(4) as threads:
+        flows = dict(
+            zip(
+                map(str, upstreams),
+                threads.map(lambda upstream: begin(operator, upstream, clip), upstreams),
+                strict=True,
+            )
+        )
+    yield flows
+    for one in flows.values():
+        one.client.http.close()
 
 
 @pytest.mark.parametrize(
     "upstream", [pytest.param(one, id=str(one), marks=[pytest.mark.long] if one.long else []) for one in UPSTREAMS]
 )
-def test_the_contracts_flows(operator: Operator, clip: str, upstream: Upstream) -> None:
-    serve(operator, upstream)
-    customer = operator.customer("10")
-    client = Client(operator.gateway.url, customer.key)
-    found: dict[str, str] = {}
-    tasks: dict[str, str] = {}
-    for flow, body in bodies(upstream, clip).items():
-        answer = client.submit(upstream.scope, body)
-        if answer.status_code == 200:
-            tasks[flow] = answer.json()["task_id"]
-        else:
-            assert answer.status_code == 400, (flow, answer.text)
-            found[flow] = answer.json()["error"]["param"]
-    for flow, task_id in tasks.items():
-        task = client.wait(upstream.scope, task_id)
+def test_the_contracts_flows(operator: Operator, begun: dict[str, Flows], upstream: Upstream) -> None:
+    flows = begun[str(upstream)]
+    found = dict(flows.refused)
+    for flow, task_id in flows.tasks.items():
+        task = flows.client.wait(upstream.scope, task_id)
         found[flow] = task["status"] if task["status"] == OK else f"FAILURE: {task['fail_reason']}"
         if task["status"] == OK:
             assert len(task["data"]["outputs"]) == (2 if flow == "two" else 1), flow
@@ -179,7 +210,6 @@ def test_the_contracts_flows(operator: Operator, clip: str, upstream: Upstream) 
     assert found.pop("failure").endswith(REASON)
     assert found == dict(upstream.flows)
     assert operator.audit()["ok"]
-    client.http.close()
 
 
 @pytest.mark.long

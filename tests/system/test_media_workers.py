@@ -27,9 +27,9 @@ _COUNT = re.compile(r"^relaygate_task_lateness_seconds_count (\S+)$", re.MULTILI
 
 
 @pytest.fixture
-def workers(work_dir: Path, new_database: Callable[[], str]) -> Iterator[dict[str, Gateway]]:
+def workers(work_dir: Path, migrated_database: Callable[[], str]) -> Iterator[dict[str, Gateway]]:
     """Three processes that do everything, on one database and one storage."""
-    database_url = new_database()
+    database_url = migrated_database()
     folder = work_dir / uuid4().hex[:8]
     made = {}
     for name, lease in LEASES.items():
@@ -178,11 +178,11 @@ async def test_a_process_that_is_stopped_waits_for_the_answer_to_a_submission(
 
 @pytest.mark.long
 async def test_an_answer_that_comes_while_the_database_is_away_is_kept(
-    start_gateway: Callable[..., Gateway], new_database: Callable[[], str], demo: DemoProcess, work_dir: Path
+    start_gateway: Callable[..., Gateway], migrated_database: Callable[[], str], demo: DemoProcess, work_dir: Path
 ) -> None:
     """Its claim runs out meanwhile, and whoever looks first mustn't take the task for one whose answer was lost."""
     folder = work_dir / uuid4().hex[:8]
-    async with Proxy(new_database(), folder) as proxy:
+    async with Proxy(migrated_database(), folder) as proxy:
         gateway = await asyncio.to_thread(start_gateway, proxy.url, RELAYGATE_LEASE="1")
         slow = await asyncio.to_thread(Slow, gateway, demo)
         (folder / SOCKET).rename(folder / "away")

@@ -14,11 +14,11 @@ from tests.webhooks.receiver import Receiver, receiving
 
 
 @pytest.fixture(scope="session")
-def hook_gateway(work_dir: Path, new_database: Callable[[], str]) -> Iterator[Gateway]:
+def hook_gateway(work_dir: Path, migrated_database: Callable[[], str]) -> Iterator[Gateway]:
     """The gateway that the tests of webhooks share."""
     data_dir = work_dir / "hooks"
     data_dir.mkdir()
-    running = Gateway(new_database(), data_dir, ALLOWED).start()
+    running = Gateway(migrated_database(), data_dir, ALLOWED).start()
     yield running
     assert running.stop() == 0, running.log
 

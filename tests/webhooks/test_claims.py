@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -10,25 +9,16 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database
-from app.db.migrate import migrate
-from app.webhooks.claims import ACCOUNT_PLACES, HOST_PLACES, WINDOW, Claim, claim_due
+from app.webhooks.claims import ACCOUNT_PLACES, HOST_PLACES, WINDOW, Claim, claim_due, give_back
 from app.webhooks.outbox import add_callback
 
 MANY = WINDOW * 2
 
 
 @pytest.fixture(scope="module")
-def url(new_database: Callable[[], str]) -> str:
-    """A database with a schema and nobody at work."""
-
-    async def prepare(url: str) -> None:
-        database = Database(url)
-        await migrate(database.engine)
-        await database.close()
-
-    made = new_database()
-    asyncio.run(prepare(made))
-    return made
+def url(migrated_database: Callable[[], str]) -> str:
+    """A database with nobody at work."""
+    return migrated_database()
 
 
 @pytest.fixture
@@ -135,3 +125,19 @@ async def test_room_is_a_bound_and_the_next_one_is_told(database: Database) -> N
     assert [claim.id for claim in claims] == [1]
     assert pause is not None
     assert 3500 < pause <= 3600
+
+
+async def test_a_claim_that_ran_out_is_not_given_back_for_its_successor(database: Database) -> None:
+    async with database.engine.begin() as connection:
+        await add(connection, 1, None)
+    (first,) = await claim(database)
+    async with database.engine.begin() as connection:
+        await connection.execute(text("UPDATE deliveries SET claimed_until = now()"))
+    (second,) = await claim(database)
+    assert (first.id, first.number, second.id, second.number) == (first.id, 1, first.id, 2)
+    async with database.engine.begin() as connection:
+        await give_back(connection, [first])
+    assert await claim(database) == []
+    async with database.engine.begin() as connection:
+        await give_back(connection, [second])
+    assert [third.number for third in await claim(database)] == [3]

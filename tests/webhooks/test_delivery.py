@@ -91,7 +91,7 @@ def test_what_is_not_acknowledged_is_tried_again(
     assert (delivery["state"], delivery["attempts"], delivery["next_at"]) == ("delivered", 2, None)
 
 
-def test_a_hanging_receiver_is_given_up_on_and_holds_nobody_up(desk: Desk, receiver: Receiver) -> None:
+def test_a_hanging_receiver_holds_nobody_up(desk: Desk, receiver: Receiver) -> None:
     receiver.answers.put(receiver.hang)
     customer = cross(desk, receiver.url())
     receiver.next()
@@ -100,7 +100,12 @@ def test_a_hanging_receiver_is_given_up_on_and_holds_nobody_up(desk: Desk, recei
         other.next()
         assert desk.tried(neighbour, 1)["state"] == "delivered"
     assert desk.deliveries(customer)[0]["tried"] == []
-    delivery = desk.tried(customer, 1)
+
+
+@pytest.mark.long
+def test_a_hanging_receiver_is_given_up_on(desk: Desk, receiver: Receiver) -> None:
+    receiver.answers.put(receiver.hang)
+    delivery = desk.tried(cross(desk, receiver.url()), 1)
     (attempt,) = delivery["tried"]
     assert (attempt["status"], attempt["error"]) == (None, "No answer within 10 s.")
     assert delivery["state"] == "pending"

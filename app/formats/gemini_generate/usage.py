@@ -43,6 +43,32 @@ def read_usage(value: object) -> Usage | None:
     )
 
 
+def write_usage(usage: Usage) -> dict[str, object]:
+    """A `usageMetadata` object: the counts exactly, in Google's own arithmetic, zeros left out as Google does.
+
+    What an upstream wrote to a cache, its tier and searches have no place there.
+    """
+    report: dict[str, object] = {
+        "promptTokenCount": usage.input_tokens,
+        "candidatesTokenCount": usage.output_tokens - usage.reasoning_tokens,
+        "totalTokenCount": usage.input_tokens + usage.output_tokens,
+    }
+    if usage.reasoning_tokens:
+        report["thoughtsTokenCount"] = usage.reasoning_tokens
+    if usage.cache_read_tokens:
+        report["cachedContentTokenCount"] = usage.cache_read_tokens
+    for name, audio, image in (
+        ("promptTokensDetails", usage.input_audio_tokens, usage.input_image_tokens),
+        ("cacheTokensDetails", usage.cache_audio_read_tokens, 0),
+        ("candidatesTokensDetails", usage.output_audio_tokens, usage.output_image_tokens),
+    ):
+        counts = (("AUDIO", audio), ("IMAGE", image))
+        details = [{"modality": modality, "tokenCount": count} for modality, count in counts if count]
+        if details:
+            report[name] = details
+    return report
+
+
 def _of_modality(value: Mapping[str, object], name: str, modality: str) -> int:
     """The tokens of one modality in a list of `{modality, tokenCount}`."""
     details = value.get(name)

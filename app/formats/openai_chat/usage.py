@@ -56,6 +56,26 @@ def read_usage(value: object, quirks: frozenset[str] = frozenset(), service_tier
     )
 
 
+def write_usage(usage: Usage) -> dict[str, object]:
+    """A usage object: the counts exactly, in OpenAI's arithmetic. The tier stands beside it, not in it."""
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+            "audio_tokens": usage.input_audio_tokens,
+            "image_tokens": usage.input_image_tokens,
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": usage.output_audio_tokens,
+            "image_tokens": usage.output_image_tokens,
+        },
+    }
+
+
 def _cached(value: Mapping[str, object], inside: Mapping[str, object], prompt: int) -> int:
     if read_count(inside, "cached_tokens") is None:
         return read_part(value, "prompt_cache_hit_tokens", prompt)

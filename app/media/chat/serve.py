@@ -88,7 +88,7 @@ class ChatVideo:
             # Official SDKs would try again by themselves: that were another task, minutes long, with the same fate.
             exchange.extra_headers.append((b"x-should-retry", b"false"))
             if exchange.committed and not exchange.gone:
-                await self._write(exchange, format.write_stream_error(error), more=False)
+                await self._write(exchange, format.write_stream_error(error, request.framing), more=False)
             raise
 
     async def _submit(self, exchange: Exchange, principal: Principal, request: Request) -> Task:

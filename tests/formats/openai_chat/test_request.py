@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import GatewayError
-from app.formats.openai_chat import FORMAT
 from app.formats.body import MAX_OUTPUT_CAP
+from app.formats.openai_chat import FORMAT
 from app.formats.openai_chat.request import MAX_CHOICES
 
 TOO_DEEP = b"[" * 100_000 + b"]" * 100_000
