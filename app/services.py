@@ -95,7 +95,7 @@ class Services:
             settings.lease,
         )
         self.kept = KeptAnswers(self.database.engine)
-        self.background = Background(self.cashier)
+        self.background = Background(self.cashier, self.kept)
         self.formats = {format.name: format for format in formats.discover()}
         self.watch = Watch(hangup_drain=settings.hangup_drain if settings.on_hangup == "drain" else None)
         self.observer = Observer(self.registry, self.watch, self.ledger)

@@ -58,7 +58,11 @@ async def cancel_response(
 async def delete_response(
     response_id: str, request: Request, principal: PrincipalDep, services: ServicesDep
 ) -> Response:
-    """Its upstream forgets it, and so does the gateway; its entry stays."""
+    """Its upstream forgets it, and so does the gateway; its entry stays. 409 while one works in the background."""
+    kept = await services.kept.find(principal, response_id)
+    if kept is not None and kept.unfinished:
+        message = "What this background response used isn't known yet. Cancel it, or try again when it is done."
+        raise GatewayError(Kind.CONFLICT, "response_in_progress", message, retry_after=20.0)
     answer = await _pass("DELETE", response_id, "", request, principal, services)
     await services.kept.forget(principal, response_id)
     return answer

@@ -39,6 +39,11 @@ def write_event(value: Mapping[str, Any]) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (value["type"].encode(), write_json(value))
 
 
+def write_text(value: object) -> str:
+    """JSON as text, where it stands inside a string: the arguments of a tool's call."""
+    return write_json(value).decode()
+
+
 def _write_ascii(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), default=_read_raw).encode()
 

@@ -5,39 +5,71 @@ from __future__ import annotations
 from typing import Any
 
 from app.errors import GatewayError, invalid_request
+from app.formats.fields import unknown_field
 
 
 def wrong_type(path: str, wanted: str) -> GatewayError:
     """A 400 for a value of another type than `wanted` ("a string")."""
-    return invalid_request(f"{path} must be {wanted}", path, "invalid_type")
+    return invalid_request(f"'{path}' must be {wanted}.", path, "invalid_type")
 
 
 def wrong_value(path: str, wanted: str) -> GatewayError:
     """A 400 for a value out of its range."""
-    return invalid_request(f"{path} must be {wanted}", path, "invalid_value")
+    return invalid_request(f"'{path}' must be {wanted}.", path, "invalid_value")
 
 
 def missing(path: str) -> GatewayError:
     """A 400 for what must be there."""
-    return invalid_request(f"{path} is required", path, "missing_required_parameter")
+    return invalid_request(f"'{path}' is required.", path, "missing_required_parameter")
+
+
+def refuse(path: str, title: str, why: str = "", value: object = None) -> GatewayError:
+    """A 400 for what no other format has. `title`: the client's format; `value`: the word at fault, where it is one."""
+    told = f" {value[:100]!r}" if isinstance(value, str) else ""
+    reason = f": {why}" if why else ""
+    message = (
+        f"'{path}'{told} can't be converted from {title}, and this model's upstream speaks another format{reason}."
+    )
+    return invalid_request(message, path, "field_not_supported")
+
+
+def note_others(
+    value: dict[str, Any], known: frozenset[str], place: str, path: str, title: str, left_out: list[str]
+) -> None:
+    """Notes the fields of an object that aren't known: they are left out by name, `place` before it.
+
+    Null, and what is empty, says nothing. Raises for a name that is no plain one: it would stand in a header. `path`: the
+    object's own place in the request.
+    """
+    if value.keys() <= known:
+        return
+    for name in value.keys() - known:
+        if value[name] in (None, [], {}, "", False):
+            continue
+        if not (name.isascii() and name.isidentifier()):
+            raise unknown_field(path, title)
+        left_out.append(f"{place}.{name}")
 
 
 def as_object(value: object, path: str) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
-    raise wrong_type(path, "an object")
+    raise missing(path) if value is None else wrong_type(path, "an object")
 
 
 def as_array(value: object, path: str) -> list[Any]:
     if isinstance(value, list):
         return value
-    raise wrong_type(path, "an array")
+    raise missing(path) if value is None else wrong_type(path, "an array")
 
 
 def as_number(value: object, path: str) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise wrong_type(path, "a number")
+    try:
         return float(value)
-    raise wrong_type(path, "a number")
+    except OverflowError as error:
+        raise wrong_value(path, "a number of ordinary size") from error
 
 
 def as_integer(value: object, path: str) -> int:
@@ -55,7 +87,11 @@ def as_boolean(value: object, path: str) -> bool:
 def as_string(value: object, path: str) -> str:
     if isinstance(value, str):
         return value
-    raise wrong_type(path, "a string")
+    raise missing(path) if value is None else wrong_type(path, "a string")
+
+
+def as_optional_string(value: object, path: str) -> str | None:
+    return None if value is None else as_string(value, path)
 
 
 def take_string(value: dict[str, Any], name: str, path: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import aiohttp
 
@@ -11,6 +13,7 @@ from app.logs import get_log
 from app.relay.attempt import Upstreams
 from app.relay.bill import Bill, Cashier
 from app.relay.exchange import Exchange
+from app.relay.kept import KeptAnswers
 
 log = get_log("relaygate.background")
 
@@ -24,8 +27,9 @@ PATIENCE = 3600.0
 class Background:
     """Asks after background answers of this process. One that the process doesn't outlive is an orphan: the sweeper's."""
 
-    def __init__(self, cashier: Cashier) -> None:
+    def __init__(self, cashier: Cashier, kept: KeptAnswers) -> None:
         self._cashier = cashier
+        self._kept = kept
         self._upstreams: Upstreams | None = None
         self._following: set[asyncio.Task[None]] = set()
 
@@ -41,8 +45,16 @@ class Background:
             await asyncio.wait(set(self._following))
 
     def follow(self, bill: Bill, exchange: Exchange) -> None:
-        """Takes over the bill of an answer whose upstream has only accepted it so far."""
-        task = asyncio.get_running_loop().create_task(self._follow(bill, exchange))
+        """Takes over the bill of an answer whose upstream has only accepted it so far, or goes on without its client."""
+        self._start(self._follow(bill, exchange))
+
+    def finish(self, bill: Bill) -> None:
+        """What a background answer used has been told in its stream."""
+        if bill.tap is not None and bill.tap.id is not None:
+            self._start(self._kept.finish(bill.admission.hold.account_id, bill.tap.id))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._following.add(task)
         task.add_done_callback(self._following.discard)
 
@@ -58,6 +70,8 @@ class Background:
             except (UpstreamError, aiohttp.ClientError, OSError) as error:
                 log.warning("background_look_failed", request_id=exchange.label, error=str(error)[:200])
         self._cashier.close(bill, exchange)
+        assert bill.unfinished_id is not None
+        await self._kept.finish(bill.admission.hold.account_id, bill.unfinished_id)
 
     async def _look(self, bill: Bill) -> bool:
         """Whether it is over; the bill knows what was used then, or what went wrong."""

@@ -173,6 +173,8 @@ class Relay:
             self._background.follow(bill, exchange)
         else:
             self._cashier.close(bill, exchange)
+            if bill.request.background:
+                self._background.finish(bill)
 
     def _find(self, snapshot: Snapshot, name: str) -> Model | None:
         model = snapshot.models.get(name)

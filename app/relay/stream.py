@@ -58,6 +58,8 @@ async def relay_stream(
         await _break(exchange, bill, redact(error, channel), write)
     finally:
         bill.usage = tap.usage
+        if bill.request.background and tap.id is not None and tap.usage is None and not sending.converted:
+            bill.unfinished_id = tap.id  # the upstream goes on without a listener
 
 
 async def _first_frames(response: aiohttp.ClientResponse, exchange: Exchange, tap: Tap) -> bytes:

@@ -68,7 +68,7 @@ class Conversation:
         *,
         output_cap: int | None,
         default_cap: int,
-        remember: Callable[[int, str], Awaitable[None]],
+        remember: Callable[..., Awaitable[None]],
         fetch: Fetch,
     ) -> None:
         self.request = request
@@ -138,7 +138,7 @@ class Conversation:
 
     async def keep(self, channel: Channel, id: str) -> None:
         """Before the client hears the id of an answer that the upstream keeps: from now on it is known whose it is."""
-        await self._remember(channel.id, id)
+        await self._remember(channel.id, id, unfinished=self.request.background)
 
     def open_tap(self, sending: Sending, channel: Channel) -> Tap:
         """What follows the upstream's stream, and makes the client's out of it."""

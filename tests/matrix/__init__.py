@@ -2,5 +2,5 @@
 
 import pytest
 
-# A cell's own assertions are read as often as those of the tests.
-pytest.register_assert_rewrite("tests.matrix.cells")
+# Assertions there are read as often as those of the tests.
+pytest.register_assert_rewrite("tests.matrix.cells", "tests.relay.calls")

@@ -90,12 +90,20 @@ class Cell:
         return self.served.upstream == model or f"/{self.served.upstream}:" in path
 
 
-def cells(feature: str = "", *, only: frozenset[str] | None = None) -> pytest.MarkDecorator:
-    """Runs a test for every client that has words for a feature, with every kind of upstream (or `only` these)."""
+def cells(feature: str = "", *, only: str | None = None, main: bool = False) -> pytest.MarkDecorator:
+    """Runs a test for every client that has words for a feature, with every kind of upstream.
+
+    `only`: with this kind. `main`: the feature is the same in all dialects of a format, so these run with the long tests.
+    """
     pairs = [
-        pytest.param((name, kind.name), id=f"{name}-{kind.name}", marks=pytest.mark.xdist_group(f"matrix {name}"))
-        for name, make in CLIENTS.items()
+        pytest.param((name, kind.name), id=f"{name}-{kind.name}", marks=_marks(name, kind, main=main))
+        for name, client in CLIENTS.items()
         for kind in KINDS
-        if feature not in make.lacks and (only is None or kind.name in only)
+        if feature not in client.lacks and only in (None, kind.name)
     ]
     return pytest.mark.parametrize("cell", pairs, indirect=True)
+
+
+def _marks(client: str, kind: Kind, *, main: bool) -> list[pytest.MarkDecorator]:
+    group = pytest.mark.xdist_group(f"matrix {client}")
+    return [group, pytest.mark.long] if main and kind.dialect else [group]

@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 from tests.matrix.talk import Picture, Replay, Results, Said, Talk, User, canonical
 
 Part: TypeAlias = tuple[object, ...]
-"""("text", words), ("image", place), ("call", name, arguments) or ("result", name of the function, words, failed)."""
+"""("text", words), ("image", place), ("file", base64), ("call", name, arguments) or ("result", function, words, failed)."""
 
 REASONING = ("reasoning_details", "reasoning_content", "reasoning")
+PDF = "data:application/pdf;base64,"
 SNAKE = re.compile("_([a-z])")
 NAMED: Mapping[str, str] = MappingProxyType({"required": "any", "ANY": "any", "NONE": "none"})
 
@@ -43,8 +44,9 @@ def expect(talk: Talk, *, says_failure: bool) -> Received:
     turns: list[tuple[str, list[Part]]] = []
     for turn in talk.turns:
         match turn:
-            case User(text, pictures):
-                turns.append(("user", [("text", text), *(("image", picture.place) for picture in pictures)]))
+            case User(text, pictures, pdf):
+                shown: list[Part] = [("image", picture.place) for picture in pictures]
+                turns.append(("user", [("text", text), *shown, *([] if pdf is None else [("file", pdf)])]))
             case Said(text):
                 turns.append(("assistant", [("text", text)]))
             case Replay(seen):
@@ -119,7 +121,12 @@ def _chat_thinks(body: Mapping[str, Any]) -> bool:
 
 
 def _read_chat_part(part: Mapping[str, Any]) -> Part:
-    return ("text", part["text"]) if part["type"] == "text" else ("image", part["image_url"]["url"])
+    match part:
+        case {"type": "image_url", "image_url": {"url": place}}:
+            return ("image", place)
+        case {"type": "file", "file": {"file_data": data}}:
+            return ("file", data.removeprefix(PDF))
+    return ("text", part["text"])
 
 
 def _chat_tool(function: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -163,7 +170,12 @@ def _read_responses(body: Mapping[str, Any]) -> Received:
 
 
 def _read_responses_part(part: Mapping[str, Any]) -> Part:
-    return ("image", part["image_url"]) if part["type"] == "input_image" else ("text", part["text"])
+    match part:
+        case {"type": "input_image", "image_url": place}:
+            return ("image", place)
+        case {"type": "input_file", "file_data": data}:
+            return ("file", data.removeprefix(PDF))
+    return ("text", part["text"])
 
 
 def _read_anthropic(body: Mapping[str, Any]) -> Received:
@@ -186,6 +198,8 @@ def _read_anthropic(body: Mapping[str, Any]) -> Received:
                     source = block["source"]
                     place = Picture(source.get("url"), source.get("data")).place
                     parts.append(("image", place))
+                case {"type": "document", "source": source}:
+                    parts.append(("file", source["data"]))
                 case _:
                     parts.append(("text", block["text"]))
         turns.append((message["role"], parts))
@@ -246,7 +260,8 @@ def _read_gemini_part(part: Mapping[str, Any]) -> Part:
             return ("result", name, text, False)
         case {"inlineData": blob}:
             # The SDK writes base64 in the alphabet for URLs.
-            return ("image", Picture(png=blob["data"].replace("-", "+").replace("_", "/")).place)
+            blob, data = _camel(blob), blob["data"].replace("-", "+").replace("_", "/")
+            return ("file", data) if blob["mimeType"] == "application/pdf" else ("image", Picture(png=data).place)
         case {"fileData": file}:
             return ("image", _camel(file)["fileUri"])
     return ("text", part["text"])

@@ -42,6 +42,7 @@ class Counts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """One answer. `signed`: a proof of its reasoning came along. `pieces`: how many pieces its text came in, 1 for a whole.
+    `refused`: the model didn't want to.
 
     `raw` is what users of that SDK put back into the conversation.
     """
@@ -54,6 +55,7 @@ class Seen:
     usage: Counts | None
     raw: Any
     pieces: int = 1
+    refused: bool = False
 
     @property
     def told(self) -> Seen:
@@ -77,10 +79,11 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """What the user says, then shows."""
+    """What the user says, then shows. `pdf`: a document in base64."""
 
     text: str
     pictures: tuple[Picture, ...] = ()
+    pdf: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ COUNTS = {
 }
 
 
-@cells("count")
+@cells("count", main=True)
 def test_input_tokens_are_counted(cell: Cell) -> None:
     cell.demo.control("DELETE", "requests")
     counted = cell.client.count(cell.served.model, "hi")

@@ -42,7 +42,7 @@ def test_a_refusal_is_told_in_the_upstreams_words(cell: Cell) -> None:
         assert "The demo upstream refuses this request." in failure.message
 
 
-@cells()
+@cells(main=True)
 def test_a_rate_limit_of_the_upstream(cell: Cell) -> None:
     for call in (cell.ask, cell.stream):
         failure = failure_of(cell.client, 429, lambda call=call: call(talk(), status=429))  # type: ignore[misc]
@@ -77,7 +77,7 @@ def listen(cell: Cell, heard: list[str]) -> None:
         heard.extend(deltas)
 
 
-@cells(only=frozenset({"openai"}))
+@cells(only="openai")
 def test_an_account_without_money(cell: Cell, matrix_operator: Operator, http: httpx2.Client) -> None:
     customer = matrix_operator.customer(grant=None)
     poor = CLIENTS[cell.client.name](matrix_operator.gateway.url, customer.key, http)

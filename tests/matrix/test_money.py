@@ -46,7 +46,7 @@ def test_usage_is_told_and_charged(
         assert entry["usage"].get("reasoning_tokens", 0) == counts.reasoning
 
 
-@cells(only=frozenset({"openai", "responses", "anthropic", "gemini"}))
+@cells(main=True)
 def test_usage_that_is_not_told_is_estimated(cell: Cell, matrix_operator: Operator, http: httpx2.Client) -> None:
     customer = matrix_operator.customer()
     client = CLIENTS[cell.client.name](matrix_operator.gateway.url, customer.key, http)
@@ -59,4 +59,7 @@ def test_usage_that_is_not_told_is_estimated(cell: Cell, matrix_operator: Operat
         client.stream(cell.served.model, talk())
 
     for entry in matrix_operator.entries(customer, count=1 if broken else 2):
-        assert_charged(entry, 1, 6, estimated=True)
+        output = entry["usage"]["output_tokens"]
+        # Eight tokens of reasoning count where they were shown, and perhaps what stands between them and the text.
+        assert output in ((14, 15) if cell.kind.shows == "always" else (6,))
+        assert_charged(entry, 1, output, estimated=True)

@@ -44,7 +44,7 @@ def test_reasoning_comes_back_with_its_proof(cell: Cell, how: str) -> None:
         assert received.thoughts == 1
 
 
-@cells(only=frozenset({"anthropic"}))
+@cells(only="anthropic")
 def test_sealed_reasoning_comes_back(cell: Cell) -> None:
     asked = talk(tools=TOOLS, thinks=True)
     for call in (cell.ask, cell.stream):

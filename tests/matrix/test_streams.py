@@ -20,14 +20,14 @@ def test_pieces_arrive_while_the_upstream_is_silent(cell: Cell) -> None:
         assert not cell.requests()[-1]["finished"]
 
 
-@cells()
+@cells(main=True)
 def test_odd_but_legal_framing_makes_no_difference(cell: Cell) -> None:
     odd = {"split": 7, "crlf": True, "comments": True, "nospace": True, "gzip": True}
 
     assert cell.stream(talk(), **odd).text == DEFAULT_TEXT
 
 
-@cells()
+@cells(main=True)
 def test_a_character_that_is_cut_in_half_stays_one(cell: Cell) -> None:
     text = cell.stream(talk(), surrogates=True).text
 

@@ -26,7 +26,7 @@ SCHEMA = {
 }
 
 
-@cells()
+@cells(main=True)
 def test_an_answer_by_a_schema(cell: Cell) -> None:
     asked = talk("Answer in JSON.", schema=SCHEMA)
     seen = cell.ask(asked)
@@ -36,7 +36,7 @@ def test_an_answer_by_a_schema(cell: Cell) -> None:
     assert cell.stream(asked).told == seen.told
 
 
-@cells("json")
+@cells("json", main=True)
 def test_an_answer_in_json(cell: Cell) -> None:
     asked = talk("Answer in JSON.", json=True)
     with cell.unless_untold("json"):

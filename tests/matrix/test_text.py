@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.demo.saying import REFUSAL_TEXT
 from tests.matrix.cells import Cell, cells
 from tests.matrix.talk import Said, Talk, User, talk
 
@@ -26,7 +27,7 @@ def test_a_stream_equals_the_whole_answer(cell: Cell) -> None:
     assert streamed.told == cell.ask(asked, reply=REPLY).told
 
 
-@cells()
+@cells(main=True)
 def test_several_turns(cell: Cell) -> None:
     asked = Talk(
         system="Be brief.", turns=(User("What is it?"), Said("Forty-two."), User("Are you sure? 'quoted' \"\n"))
@@ -37,7 +38,7 @@ def test_several_turns(cell: Cell) -> None:
     cell.assert_received(asked)
 
 
-@cells("temperature")
+@cells("temperature", main=True)
 def test_temperature(cell: Cell) -> None:
     asked = talk(temperature=0.5)
 
@@ -45,7 +46,7 @@ def test_temperature(cell: Cell) -> None:
     cell.assert_received(asked)
 
 
-@cells("temperature")
+@cells("temperature", main=True)
 def test_the_default_temperature_is_no_reason_to_refuse(cell: Cell) -> None:
     cell.ask(talk(temperature=1.0))
 
@@ -73,3 +74,11 @@ def test_a_cap_ends_the_text(cell: Cell) -> None:
     assert seen.usage.output == 40
     cell.assert_received(asked)
     assert cell.stream(asked, tokens=300).told == seen.told
+
+
+@cells(main=True)
+def test_a_refusal_is_seen_as_one(cell: Cell) -> None:
+    seen = cell.ask(talk(), refuse=True)
+
+    # Gemini's format has words for a filter alone: what a model says of its own accord is text there.
+    assert seen.refused or (cell.client.name == "gemini" and seen.text == REFUSAL_TEXT)

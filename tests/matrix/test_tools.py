@@ -66,7 +66,7 @@ def test_parallel_calls_are_answered(cell: Cell, how: str) -> None:
     cell.assert_received(again)
 
 
-@cells()
+@cells(main=True)
 def test_a_user_speaks_after_the_results(cell: Cell) -> None:
     asked = talk(tools=TOOLS, system="Be brief.")
     seen = cell.ask(asked, tool=2)
@@ -90,7 +90,7 @@ def test_tools_are_called_in_two_rounds(cell: Cell) -> None:
         cell.assert_received(last)
 
 
-@cells(only=frozenset({"gemini"}))
+@cells(only="gemini")
 def test_calls_without_ids_are_told_apart(cell: Cell) -> None:
     asked = talk(tools=TOOLS)
     for call in (cell.ask, cell.stream):
@@ -112,7 +112,7 @@ def test_tools_are_forced_and_forbidden(cell: Cell, choice: str) -> None:
         cell.assert_received(talk() if hidden else asked)
 
 
-@cells("one_call")
+@cells("one_call", main=True)
 def test_one_call_at_a_time(cell: Cell) -> None:
     asked = talk(tools=TOOLS, one_call=True)
     with cell.unless_untold("one_call"):

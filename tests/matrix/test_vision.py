@@ -1,11 +1,14 @@
-"""Pictures, in base64 and by address."""
+"""Pictures, in base64 and by address, and documents."""
 
 from __future__ import annotations
+
+import base64
 
 from tests.matrix.cells import Cell, cells
 from tests.matrix.pictures import PNG
 from tests.matrix.talk import Picture, Talk, User
 
+PDF = base64.b64encode(b"%PDF-1.4\n%\xfb\xff\xfe\n%%EOF\n").decode()
 INLINE = Picture(png=PNG)
 
 
@@ -18,3 +21,11 @@ def test_two_pictures(cell: Cell, picture_url: str) -> None:
 
     assert cell.ask(asked).finish == "stop"
     cell.assert_received(asked if fetches else Talk(turns=(User("What differs?", (INLINE, INLINE)),)))
+
+
+@cells(main=True)
+def test_a_document(cell: Cell) -> None:
+    asked = Talk(turns=(User("What does it say?", pdf=PDF),))
+
+    assert cell.ask(asked).finish == "stop"
+    cell.assert_received(asked)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx2
 import pytest
-from openai import NotFoundError, OpenAI
+from openai import ConflictError, NotFoundError, OpenAI
 
 from tests.demo.process import DemoProcess
 from tests.gateway import Customer, Gateway, Operator
@@ -147,3 +148,35 @@ def test_a_background_response_is_charged_once_it_is_done(operator: Operator, ga
     assert entry["usage"]["input_tokens"] == done.usage.input_tokens
     assert (entry["status"], entry["estimated"], entry["error"]) == ("settled", False, None)
     assert operator.audit()["ok"]
+
+
+def test_a_background_stream_that_nobody_listens_to_is_charged(operator: Operator, gateway: Gateway) -> None:
+    customer = operator.customer()
+    model = _model(operator, "tokens=30&stall=chunk:1")
+    body = {"model": model, "input": "one", "background": True, "stream": True}
+    with (
+        httpx2.Client(headers=customer.headers, trust_env=False) as http,
+        http.stream("POST", f"{gateway.base_url}/responses", json=body) as response,
+    ):
+        first = next(line for line in response.iter_lines() if line.startswith("data: "))
+    made = json.loads(first.removeprefix("data: "))["response"]["id"]
+    (entry,) = operator.entries(customer, count=1, timeout=30)
+    with _sdk(gateway, customer) as sdk:
+        done = sdk.responses.retrieve(made)
+    assert done.usage is not None
+    assert entry["usage"]["output_tokens"] == done.usage.output_tokens == 30
+    assert (entry["status"], entry["estimated"]) == ("settled", False)
+
+
+def test_a_background_response_is_not_deleted_before_it_is_charged(operator: Operator, gateway: Gateway) -> None:
+    customer = operator.customer()
+    model = _model(operator, "polls=1&tokens=25")
+    with _sdk(gateway, customer) as sdk:
+        made = sdk.responses.create(model=model, input="one", background=True)
+        assert sdk.responses.retrieve(made.id).status == "completed"
+        with pytest.raises(ConflictError) as caught:
+            sdk.responses.delete(made.id)
+        assert caught.value.code == "response_in_progress"
+        (entry,) = operator.entries(customer, count=1, timeout=30)
+        assert entry["usage"]["output_tokens"] == 25
+        sdk.responses.delete(made.id)

@@ -1,6 +1,6 @@
 """Tables of the relay: which channel keeps which answer, so that later calls about it find the way."""
 
-from sqlalchemy import BigInteger, Column, DateTime, Index, Table, Text, func
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Table, Text, false, func
 
 from app.db.tables.base import METADATA
 
@@ -15,6 +15,8 @@ kept_answers = Table(
     Column("channel_id", BigInteger, nullable=False),
     # The catalogue's name: who asks about an answer must still be allowed its model.
     Column("model", Text, nullable=False),
+    # It works in the background, and what it used isn't known yet: until then it can't be deleted.
+    Column("unfinished", Boolean, nullable=False, server_default=false()),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Index("ix_kept_answers_created_at", "created_at"),
 )

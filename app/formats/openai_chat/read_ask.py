@@ -19,14 +19,14 @@ from app.formats.openai_chat.read_messages import MessageReader
 from app.formats.openai_chat.read_reasoning import FIELDS as REASONING_FIELDS
 from app.formats.openai_chat.read_reasoning import ReasoningReader
 from app.formats.openai_chat.read_tools import read_choice, read_schema, read_tools
-from app.formats.openai_chat.values import (
+from app.formats.values import (
+    as_array,
     as_boolean,
     as_integer,
-    as_list,
     as_number,
     as_object,
-    as_optional_text,
-    as_text,
+    as_optional_string,
+    as_string,
     note_others,
     refuse,
     wrong_type,
@@ -108,7 +108,7 @@ def _read_odd(name: str, value: object, left_out: list[str]) -> None:
         left_out.append(name)
     elif name in DENIED:
         if value not in ({}, []):
-            raise refuse(name, DENIED[name])
+            raise refuse(name, TITLE, DENIED[name])
     else:
         raise unknown_field(name, TITLE)
 
@@ -161,7 +161,7 @@ def _stop(value: object, found: Found, left_out: list[str]) -> None:
     if isinstance(value, str):
         found["stop"] = (value,)
     elif isinstance(value, list):
-        found["stop"] = tuple([as_text(entry, f"stop[{at}]") for at, entry in enumerate(value)])
+        found["stop"] = tuple([as_string(entry, f"stop[{at}]") for at, entry in enumerate(value)])
     else:
         raise wrong_type("stop", "a string or an array")
 
@@ -182,7 +182,7 @@ def _response_format(value: object, found: Found, left_out: list[str]) -> None:
 
 
 def _verbosity(value: object, found: Found, left_out: list[str]) -> None:
-    verbosity = as_text(value, "verbosity")
+    verbosity = as_string(value, "verbosity")
     if verbosity not in VERBOSITIES:
         raise wrong_value("verbosity", f"one of {', '.join(VERBOSITIES)}")
     if verbosity != "medium":
@@ -190,25 +190,25 @@ def _verbosity(value: object, found: Found, left_out: list[str]) -> None:
 
 
 def _service_tier(value: object, found: Found, left_out: list[str]) -> None:
-    tier = as_text(value, "service_tier")
+    tier = as_string(value, "service_tier")
     if tier != "auto":
         found["service_tier"] = tier
 
 
 def _text(name: str, attribute: str) -> Callable[[object, Found, list[str]], None]:
     def read(value: object, found: Found, left_out: list[str]) -> None:
-        found[attribute] = as_text(value, name)
+        found[attribute] = as_string(value, name)
 
     return read
 
 
 def _metadata(value: object, found: Found, left_out: list[str]) -> None:
     pairs = as_object(value, "metadata")
-    found["metadata"] = {name: as_text(text, f"metadata.{name}") for name, text in pairs.items()}
+    found["metadata"] = {name: as_string(text, f"metadata.{name}") for name, text in pairs.items()}
 
 
 def _modalities(value: object, found: Found, left_out: list[str]) -> None:
-    kinds = tuple([as_text(kind, f"modalities[{at}]") for at, kind in enumerate(as_list(value, "modalities"))])
+    kinds = tuple([as_string(kind, f"modalities[{at}]") for at, kind in enumerate(as_array(value, "modalities"))])
     if kinds != ("text",):
         found["modalities"] = kinds
 
@@ -220,17 +220,17 @@ def _store(value: object, found: Found, left_out: list[str]) -> None:
 
 def _stream_options(value: object, found: Found, left_out: list[str]) -> None:
     options = as_object(value, "stream_options")
-    note_others(options, frozenset({"include_usage"}), "stream_options", "stream_options", left_out)
+    note_others(options, frozenset({"include_usage"}), "stream_options", "stream_options", TITLE, left_out)
 
 
 def _cache_options(value: object, found: Found, left_out: list[str]) -> None:
     """`explicit` turns OpenAI's own caching off, which no other format can be asked for."""
     options = as_object(value, "prompt_cache_options")
-    note_others(options, frozenset({"mode", "ttl"}), "prompt_cache_options", "prompt_cache_options", left_out)
+    note_others(options, frozenset({"mode", "ttl"}), "prompt_cache_options", "prompt_cache_options", TITLE, left_out)
     if options.get("mode") == "explicit":
         left_out.append("prompt_cache_options")
     else:
-        found["cache"] = Cache(as_optional_text(options.get("ttl"), "prompt_cache_options.ttl"))
+        found["cache"] = Cache(as_optional_string(options.get("ttl"), "prompt_cache_options.ttl"))
 
 
 _READERS: Mapping[str, Callable[[Any, Found, list[str]], None]] = MappingProxyType(

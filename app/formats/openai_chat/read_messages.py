@@ -25,13 +25,14 @@ from app.core.conversation import (
     ToolResult,
 )
 from app.core.signatures import unseal
+from app.formats.openai_chat.fields import TITLE
 from app.formats.openai_chat.read_parts import read_content
 from app.formats.openai_chat.thoughts import Gathered, convert_details
-from app.formats.openai_chat.values import (
-    as_list,
+from app.formats.values import (
+    as_array,
     as_object,
-    as_optional_text,
-    as_text,
+    as_optional_string,
+    as_string,
     missing,
     note_others,
     refuse,
@@ -75,7 +76,7 @@ class MessageReader:
 
     def read(self, value: object) -> None:
         """Raises GatewayError 400 naming the place that is wrong, or that no other format has."""
-        for at, entry in enumerate(as_list(value, "messages")):
+        for at, entry in enumerate(as_array(value, "messages")):
             self._read(entry, f"messages[{at}]")
 
     def _read(self, value: object, path: str) -> None:
@@ -90,24 +91,24 @@ class MessageReader:
         elif role in ("system", "developer"):
             self._read_system(message, path)
         elif role == "function":
-            raise refuse(f"{path}.role", "deprecated: use role `tool`")
+            raise refuse(f"{path}.role", TITLE, "deprecated: use role `tool`")
         elif role is None:
             raise missing(f"{path}.role")
         else:
             raise wrong_value(f"{path}.role", "system, developer, user, assistant or tool")
 
     def _read_user(self, message: dict[str, Any], path: str) -> None:
-        note_others(message, _PLAIN, "messages[]", path, self._left_out)
+        note_others(message, _PLAIN, "messages[]", path, TITLE, self._left_out)
         blocks = read_content(message.get("content"), f"{path}.content", self._left_out)
-        self.messages.append(Message("user", tuple(blocks), as_optional_text(message.get("name"), f"{path}.name")))
+        self.messages.append(Message("user", tuple(blocks), as_optional_string(message.get("name"), f"{path}.name")))
 
     def _read_system(self, message: dict[str, Any], path: str) -> None:
-        note_others(message, _PLAIN, "messages[]", path, self._left_out)
+        note_others(message, _PLAIN, "messages[]", path, TITLE, self._left_out)
         blocks = read_content(message.get("content"), f"{path}.content", self._left_out)
         texts = [block for block in blocks if isinstance(block, Text)]
         if len(texts) != len(blocks):
-            raise refuse(f"{path}.content", "an instruction is text")
-        name = as_optional_text(message.get("name"), f"{path}.name")
+            raise refuse(f"{path}.content", TITLE, "an instruction is text")
+        name = as_optional_string(message.get("name"), f"{path}.name")
         if self.messages:
             self.messages.append(Message("system", tuple(texts), name))
             return
@@ -116,13 +117,13 @@ class MessageReader:
         self.system += texts
 
     def _read_result(self, message: dict[str, Any], path: str) -> None:
-        note_others(message, _TOOL, "messages[]", path, self._left_out)
+        note_others(message, _TOOL, "messages[]", path, TITLE, self._left_out)
         blocks = read_content(message.get("content"), f"{path}.content", self._left_out)
         content = tuple(block for block in blocks if isinstance(block, Text | Image | File | Audio))
         if len(content) != len(blocks):
-            raise refuse(f"{path}.content", "a result is text, images and files")
-        id = as_text(message.get("tool_call_id"), f"{path}.tool_call_id")
-        name = as_optional_text(message.get("name"), f"{path}.name")
+            raise refuse(f"{path}.content", TITLE, "a result is text, images and files")
+        id = as_string(message.get("tool_call_id"), f"{path}.tool_call_id")
+        name = as_optional_string(message.get("name"), f"{path}.name")
         result = ToolResult(id, content, name=name, custom=id in self._custom)
         last = self.messages[-1] if self.messages else None
         if last is not None and last.role == "user" and last.blocks and type(last.blocks[-1]) is ToolResult:
@@ -134,17 +135,17 @@ class MessageReader:
         blocks: list[Block] = []
         bound: dict[str, Signature] = {}
         if not message.keys() <= _PLAIN:
-            note_others(message, _ASSISTANT, "messages[]", path, self._left_out)
+            note_others(message, _ASSISTANT, "messages[]", path, TITLE, self._left_out)
             _check_kept(message, path)
             bound = self._read_thoughts(message, path, blocks)
         blocks += _cited(read_content(message.get("content"), f"{path}.content", self._left_out), message, path)
-        refusal = as_optional_text(message.get("refusal"), f"{path}.refusal")
+        refusal = as_optional_string(message.get("refusal"), f"{path}.refusal")
         if refusal:
             blocks.append(Refusal(refusal))
         calls = message.get("tool_calls")
-        for at, call in enumerate(as_list(calls, f"{path}.tool_calls") if calls is not None else ()):
+        for at, call in enumerate(as_array(calls, f"{path}.tool_calls") if calls is not None else ()):
             blocks += self._read_call(call, f"{path}.tool_calls[{at}]", bound)
-        name = as_optional_text(message.get("name"), f"{path}.name")
+        name = as_optional_string(message.get("name"), f"{path}.name")
         self.messages.append(Message("assistant", tuple(blocks), name))
 
     def _read_thoughts(self, message: dict[str, Any], path: str, blocks: list[Block]) -> dict[str, Signature]:
@@ -161,7 +162,7 @@ class MessageReader:
                 self._left_out.append("messages[].reasoning_details")
         if found is None or not any(thought.text for thought in found.thoughts):
             for name in ("reasoning_content", "reasoning"):
-                words = as_optional_text(message.get(name), f"{path}.{name}")
+                words = as_optional_string(message.get(name), f"{path}.{name}")
                 if words:
                     blocks.append(Thinking(words))
                     self.thoughts = f"messages[].{name}"
@@ -171,15 +172,15 @@ class MessageReader:
 
     def _read_call(self, value: object, path: str, bound: dict[str, Signature]) -> list[Block]:
         call = as_object(value, path)
-        note_others(call, _CALL, "messages[].tool_calls[]", path, self._left_out)
+        note_others(call, _CALL, "messages[].tool_calls[]", path, TITLE, self._left_out)
         kind = call.get("type") or ("custom" if "custom" in call else "function")
         if kind not in ("function", "custom"):
-            raise refuse(f"{path}.type")
-        id, custom = as_text(call.get("id"), f"{path}.id"), kind == "custom"
+            raise refuse(f"{path}.type", TITLE)
+        id, custom = as_string(call.get("id"), f"{path}.id"), kind == "custom"
         told = as_object(call.get(kind), f"{path}.{kind}")
-        name = as_text(told.get("name"), f"{path}.{kind}.name")
+        name = as_string(told.get("name"), f"{path}.{kind}.name")
         field = "input" if custom else "arguments"
-        arguments = as_optional_text(told.get(field), f"{path}.{kind}.{field}") or ""
+        arguments = as_optional_string(told.get(field), f"{path}.{kind}.{field}") or ""
         if custom:
             self._custom.add(id)
         block = ToolCall(id, name, arguments, custom)
@@ -199,15 +200,15 @@ def _google_signature(call: dict[str, Any], path: str) -> Signature | None:
     if google is None:
         return None
     path = f"{path}.extra_content.google"
-    value = as_optional_text(as_object(google, path).get("thought_signature"), f"{path}.thought_signature")
+    value = as_optional_string(as_object(google, path).get("thought_signature"), f"{path}.thought_signature")
     return unseal(value, "google") if value else None
 
 
 def _check_kept(message: dict[str, Any], path: str) -> None:
     if message.get("audio") is not None:
-        raise refuse(f"{path}.audio", "the sound lives at OpenAI")
+        raise refuse(f"{path}.audio", TITLE, "the sound lives at OpenAI")
     if message.get("function_call") is not None:
-        raise refuse(f"{path}.function_call", "deprecated: use `tool_calls`")
+        raise refuse(f"{path}.function_call", TITLE, "deprecated: use `tool_calls`")
 
 
 def _cited(blocks: list[Block], message: dict[str, Any], path: str) -> list[Block]:
@@ -217,7 +218,7 @@ def _cited(blocks: list[Block], message: dict[str, Any], path: str) -> list[Bloc
         return blocks
     citations = tuple(
         citation
-        for at, entry in enumerate(as_list(given, f"{path}.annotations"))
+        for at, entry in enumerate(as_array(given, f"{path}.annotations"))
         if (citation := read_citation(as_object(entry, f"{path}.annotations[{at}]"))) is not None
     )
     return [Text(blocks[0].text, citations, blocks[0].cache), *blocks[1:]]

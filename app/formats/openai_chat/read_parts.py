@@ -8,10 +8,11 @@ from types import MappingProxyType
 from typing import Any
 
 from app.core.conversation import Audio, Block, Cache, File, Image, Media, Refusal, Text
-from app.formats.openai_chat.values import (
+from app.formats.openai_chat.fields import TITLE
+from app.formats.values import (
     as_object,
-    as_optional_text,
-    as_text,
+    as_optional_string,
+    as_string,
     missing,
     note_others,
     refuse,
@@ -46,8 +47,8 @@ def read_part(value: object, path: str, left_out: list[str]) -> Block:
     if kind is None:
         raise missing(f"{path}.type")
     if not isinstance(kind, str) or (read := _READERS.get(kind)) is None:
-        raise refuse(f"{path}.{kind}" if isinstance(kind, str) and kind in part else f"{path}.type")
-    note_others(part, _MARKS | {kind}, PLACE, path, left_out)
+        raise refuse(f"{path}.{kind}" if isinstance(kind, str) and kind in part else f"{path}.type", TITLE)
+    note_others(part, _MARKS | {kind}, PLACE, path, TITLE, left_out)
     return read(part, path, left_out)
 
 
@@ -56,33 +57,33 @@ def read_cache(value: Mapping[str, Any], path: str) -> Cache | None:
     for name in ("prompt_cache_breakpoint", "cache_control"):
         mark = value.get(name)
         if mark is not None:
-            return Cache(as_optional_text(as_object(mark, f"{path}.{name}").get("ttl"), f"{path}.{name}.ttl"))
+            return Cache(as_optional_string(as_object(mark, f"{path}.{name}").get("ttl"), f"{path}.{name}.ttl"))
     return None
 
 
 def _read_text(part: dict[str, Any], path: str, left_out: list[str]) -> Block:
-    return Text(as_text(part.get("text"), f"{path}.text"), cache=read_cache(part, path))
+    return Text(as_string(part.get("text"), f"{path}.text"), cache=read_cache(part, path))
 
 
 def _read_refusal(part: dict[str, Any], path: str, left_out: list[str]) -> Block:
-    return Refusal(as_text(part.get("refusal"), f"{path}.refusal"))
+    return Refusal(as_string(part.get("refusal"), f"{path}.refusal"))
 
 
 def _read_image(part: dict[str, Any], path: str, left_out: list[str]) -> Block:
     path = f"{path}.image_url"
     given = part.get("image_url")
     image = {"url": given} if isinstance(given, str) else as_object(given, path)  # some clients give the address alone
-    detail = as_optional_text(image.get("detail"), f"{path}.detail")
-    media = _read_url(as_text(image.get("url"), f"{path}.url"), f"{path}.url")
-    note_others(image, frozenset({"url", "detail"}), f"{PLACE}.image_url", path, left_out)
+    detail = as_optional_string(image.get("detail"), f"{path}.detail")
+    media = _read_url(as_string(image.get("url"), f"{path}.url"), f"{path}.url")
+    note_others(image, frozenset({"url", "detail"}), f"{PLACE}.image_url", path, TITLE, left_out)
     return Image(media, None if detail == "auto" else detail, read_cache(part, path))
 
 
 def _read_audio(part: dict[str, Any], path: str, left_out: list[str]) -> Block:
     path = f"{path}.input_audio"
     audio = as_object(part.get("input_audio"), path)
-    data, format = as_text(audio.get("data"), f"{path}.data"), as_text(audio.get("format"), f"{path}.format")
-    note_others(audio, frozenset({"data", "format"}), f"{PLACE}.input_audio", path, left_out)
+    data, format = as_string(audio.get("data"), f"{path}.data"), as_string(audio.get("format"), f"{path}.format")
+    note_others(audio, frozenset({"data", "format"}), f"{PLACE}.input_audio", path, TITLE, left_out)
     if data.startswith("data:"):
         data = _read_url(data, f"{path}.data").data or ""
     return Audio(Media(f"audio/{format}", data), read_cache(part, path))
@@ -91,10 +92,10 @@ def _read_audio(part: dict[str, Any], path: str, left_out: list[str]) -> Block:
 def _read_file(part: dict[str, Any], path: str, left_out: list[str]) -> Block:
     path = f"{path}.file"
     file = as_object(part.get("file"), path)
-    note_others(file, frozenset({"file_data", "file_id", "filename"}), f"{PLACE}.file", path, left_out)
-    name = as_optional_text(file.get("filename"), f"{path}.filename")
-    id = as_optional_text(file.get("file_id"), f"{path}.file_id")
-    data = as_optional_text(file.get("file_data"), f"{path}.file_data")
+    note_others(file, frozenset({"file_data", "file_id", "filename"}), f"{PLACE}.file", path, TITLE, left_out)
+    name = as_optional_string(file.get("filename"), f"{path}.filename")
+    id = as_optional_string(file.get("file_id"), f"{path}.file_id")
+    data = as_optional_string(file.get("file_data"), f"{path}.file_data")
     cache = read_cache(part, path)
     if data is None:
         if id is None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from app.core.conversation import Reasoning
-from app.formats.openai_chat.values import as_boolean, as_integer, as_object, as_text, note_others, wrong_value
+from app.formats.openai_chat.fields import TITLE
+from app.formats.values import as_boolean, as_integer, as_object, as_string, note_others, wrong_value
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 FIELDS = ("reasoning_effort", "reasoning", "thinking", "enable_thinking", "thinking_budget")
@@ -58,7 +59,7 @@ class ReasoningReader:
 
     def _read_object(self, value: dict[str, Any], left_out: list[str]) -> None:
         """OpenRouter shows the thoughts unless they are excluded."""
-        note_others(value, _REASONING, "reasoning", "reasoning", left_out)
+        note_others(value, _REASONING, "reasoning", "reasoning", TITLE, left_out)
         if value.get("effort") is not None:
             self._effort = _read_effort(value["effort"], "reasoning.effort")
         if value.get("max_tokens") is not None:
@@ -69,8 +70,8 @@ class ReasoningReader:
         self._show = exclude is None or not as_boolean(exclude, "reasoning.exclude")
 
     def _read_thinking(self, value: dict[str, Any], left_out: list[str]) -> None:
-        note_others(value, _THINKING, "thinking", "thinking", left_out)
-        kind = as_text(value.get("type"), "thinking.type")
+        note_others(value, _THINKING, "thinking", "thinking", TITLE, left_out)
+        kind = as_string(value.get("type"), "thinking.type")
         if kind not in ("enabled", "disabled", "adaptive", "auto"):
             raise wrong_value("thinking.type", "enabled or disabled")
         self._switch(kind != "disabled")
@@ -86,7 +87,7 @@ class ReasoningReader:
 
 
 def _read_effort(value: object, path: str) -> str:
-    effort = as_text(value, path)
+    effort = as_string(value, path)
     if effort not in EFFORTS:
         raise wrong_value(path, f"one of {', '.join(EFFORTS)}")
     return effort

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.core.conversation import Schema, Tool, ToolChoice
+from app.formats.openai_chat.fields import TITLE
 from app.formats.openai_chat.read_parts import read_cache
-from app.formats.openai_chat.values import (
+from app.formats.values import (
+    as_array,
     as_boolean,
-    as_list,
     as_object,
-    as_optional_text,
-    as_text,
+    as_optional_string,
+    as_string,
     missing,
     note_others,
     refuse,
@@ -28,24 +29,28 @@ _SCHEMA = frozenset({"name", "description", "schema", "strict"})
 
 def read_tools(value: object, left_out: list[str]) -> tuple[Tool, ...]:
     """The client's own tools. Raises GatewayError 400 for one that a vendor would run."""
-    return tuple([_read_tool(tool, f"tools[{at}]", left_out) for at, tool in enumerate(as_list(value, "tools"))])
+    return tuple([_read_tool(tool, f"tools[{at}]", left_out) for at, tool in enumerate(as_array(value, "tools"))])
 
 
 def _read_tool(value: object, path: str, left_out: list[str]) -> Tool:
     tool = as_object(value, path)
     kind = tool.get("type")
     if kind not in ("function", "custom"):
-        raise missing(f"{path}.type") if kind is None else refuse(f"{path}.type", "its vendor runs such a tool itself")
-    note_others(tool, _TOOL, "tools[]", path, left_out)
+        raise (
+            missing(f"{path}.type")
+            if kind is None
+            else refuse(f"{path}.type", TITLE, "its vendor runs such a tool itself")
+        )
+    note_others(tool, _TOOL, "tools[]", path, TITLE, left_out)
     path = f"{path}.{kind}"
     told = as_object(tool.get(kind), path)
-    name = as_text(told.get("name"), f"{path}.name")
-    description = as_optional_text(told.get("description"), f"{path}.description")
+    name = as_string(told.get("name"), f"{path}.name")
+    description = as_optional_string(told.get("description"), f"{path}.description")
     cache = read_cache(tool, path)
     if kind == "custom":
-        note_others(told, _CUSTOM, "tools[].custom", path, left_out)
+        note_others(told, _CUSTOM, "tools[].custom", path, TITLE, left_out)
         return Tool(name, description, custom=True, grammar=_read_grammar(told.get("format"), path), cache=cache)
-    note_others(told, _FUNCTION, "tools[].function", path, left_out)
+    note_others(told, _FUNCTION, "tools[].function", path, TITLE, left_out)
     schema, strict = told.get("parameters"), told.get("strict")
     return Tool(
         name,
@@ -83,7 +88,7 @@ def read_choice(value: Any) -> ToolChoice | None:
         case {"type": "allowed_tools"}:
             return _read_allowed(value.get("allowed_tools"))
         case {"type": _}:
-            raise refuse("tool_choice.type")
+            raise refuse("tool_choice.type", TITLE)
         case dict():
             raise missing("tool_choice.type")
         case _:
@@ -92,18 +97,18 @@ def read_choice(value: Any) -> ToolChoice | None:
 
 def _read_name(value: dict[str, Any], kind: str, path: str) -> str:
     path = f"{path}.{kind}"
-    return as_text(as_object(value.get(kind), path).get("name"), f"{path}.name")
+    return as_string(as_object(value.get(kind), path).get("name"), f"{path}.name")
 
 
 def _read_allowed(value: object) -> ToolChoice:
     path = "tool_choice.allowed_tools"
     allowed = as_object(value, path)
     names = []
-    for at, entry in enumerate(as_list(allowed.get("tools"), f"{path}.tools")):
+    for at, entry in enumerate(as_array(allowed.get("tools"), f"{path}.tools")):
         place = f"{path}.tools[{at}]"
         kind = as_object(entry, place).get("type")
         if kind not in ("function", "custom"):
-            raise refuse(f"{place}.type", "its vendor runs such a tool itself")
+            raise refuse(f"{place}.type", TITLE, "its vendor runs such a tool itself")
         names.append(_read_name(entry, kind, place))
     mode = allowed.get("mode")
     if mode == "auto":
@@ -132,12 +137,12 @@ def read_schema(value: object, left_out: list[str]) -> Schema | None:
 def _read_json_schema(value: object, left_out: list[str]) -> Schema:
     path = "response_format.json_schema"
     told = as_object(value, path)
-    note_others(told, _SCHEMA, path, path, left_out)
+    note_others(told, _SCHEMA, path, path, TITLE, left_out)
     strict = told.get("strict")
     schema = told.get("schema")
     return Schema(
         {} if schema is None else as_object(schema, f"{path}.schema"),
-        as_text(told.get("name"), f"{path}.name"),
-        as_optional_text(told.get("description"), f"{path}.description"),
+        as_string(told.get("name"), f"{path}.name"),
+        as_optional_string(told.get("description"), f"{path}.description"),
         None if strict is None else as_boolean(strict, f"{path}.strict"),
     )

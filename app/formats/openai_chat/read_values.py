@@ -8,7 +8,7 @@ from typing import Any
 from app.core.conversation import Signature, Token
 from app.core.signatures import unseal
 from app.errors import UpstreamError, bad_upstream_response
-from app.formats.openai_chat.framing import write_text
+from app.formats.framing import write_text
 
 
 def broken(field: str) -> UpstreamError:

@@ -12,7 +12,7 @@ from typing import Any
 
 from app.core.conversation import Answer, Ask, Choice, Finish, Image, Signature, Token, Tool, ToolCall
 from app.formats.base import Stamp
-from app.formats.openai_chat.framing import write_json
+from app.formats.framing import write_json
 from app.formats.openai_chat.turn import Turn, sort_blocks, write_citation, write_signature, write_url
 from app.formats.openai_chat.usage import write_usage
 from app.formats.refusals import load_json

@@ -7,8 +7,8 @@ from typing import Any
 from app.core.conversation import Ask
 from app.formats.base import Target, Written
 from app.formats.fields import cannot_carry, check_fates
+from app.formats.framing import write_json
 from app.formats.openai_chat.fields import CARRIES, NAME, TITLE
-from app.formats.openai_chat.framing import write_json
 from app.formats.openai_chat.quirks import NO_CHOICES, NO_STOP_WITH_REASONING, STRICT_FIELDS
 from app.formats.openai_chat.write_messages import MessageWriter
 from app.formats.openai_chat.write_reasoning import write_reasoning

@@ -33,7 +33,7 @@ from app.core.conversation import (
 )
 from app.core.usage import Usage
 from app.formats.base import Stamp
-from app.formats.openai_chat.framing import write_json
+from app.formats.framing import write_json
 from app.formats.openai_chat.stream import DONE
 from app.formats.openai_chat.thoughts import is_bound, write_details
 from app.formats.openai_chat.turn import GAP, move_citation, write_citation, write_signature

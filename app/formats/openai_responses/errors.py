@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app.errors import GatewayError
+from app.formats.framing import write_event
 from app.formats.openai_errors import error_fields, write_error
-from app.formats.openai_responses.framing import write_frame
 
 __all__ = ["write_error", "write_stream_error"]
 
@@ -18,4 +18,4 @@ def write_stream_error(error: GatewayError) -> bytes:
     """
     told = error_fields(error)
     event = {"type": "error", "code": told["code"], "message": told["message"], "param": told["param"]}
-    return write_frame({**event, "sequence_number": 0, "error": told})
+    return write_event({**event, "sequence_number": 0, "error": told})

@@ -20,18 +20,18 @@ from app.core.conversation import (
 )
 from app.errors import UpstreamError, bad_upstream_response
 from app.formats.openai_responses.fields import NAME
-from app.formats.openai_responses.framing import read_json
 from app.formats.openai_responses.read_parts import read_citations
 from app.formats.openai_responses.reply import FAILED, error_in_body
 from app.formats.openai_responses.sealed import unseal_thought
 from app.formats.openai_responses.usage import read_usage
+from app.formats.refusals import load_json
 
 DONE = frozenset({"completed", "incomplete"})
 
 
 def read_answer(body: bytes) -> Answer:
     """See `app.formats.base.Format.read_answer`."""
-    value = read_json(body)
+    value = load_json(body)
     if not isinstance(value, dict):
         raise bad_upstream_response("The upstream's answer isn't a JSON object.")
     if value.get("error") or value.get("status") == FAILED:

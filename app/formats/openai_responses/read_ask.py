@@ -16,14 +16,14 @@ from app.formats.fields import unknown_field
 from app.formats.openai_responses.fields import CLIENT_NAMES, DENIED, NAME, NAMES_WITH_USER, TITLE
 from app.formats.openai_responses.read_input import InputReader
 from app.formats.openai_responses.read_tools import read_choice, read_tools
-from app.formats.openai_responses.values import (
+from app.formats.values import (
+    as_array,
     as_boolean,
     as_integer,
-    as_list,
     as_number,
     as_object,
-    as_optional_text,
-    as_text,
+    as_optional_string,
+    as_string,
     missing,
     refuse,
     wrong_type,
@@ -54,11 +54,11 @@ def read_ask(request: Request) -> Ask:
         if name == "input":
             given = value
         elif name == "instructions":
-            texts.append(Text(as_text(value, name)))
+            texts.append(Text(as_string(value, name)))
         elif (read := _READERS.get(name)) is not None:
             read(value, found, left_out)
         elif name in DENIED:
-            raise refuse(name, None, DENIED[name])
+            raise refuse(name, TITLE, DENIED[name])
         else:
             raise unknown_field(name, TITLE)
     if given is None:
@@ -130,14 +130,14 @@ def _top_logprobs(value: object, found: Found, left_out: list[str]) -> None:
 
 
 def _include(value: object, found: Found, left_out: list[str]) -> None:
-    for at, wanted in enumerate(as_list(value, "include")):
+    for at, wanted in enumerate(as_array(value, "include")):
         match wanted:
             case "message.output_text.logprobs":
                 found["logprobs"] = True
             case "reasoning.encrypted_content":
                 pass  # always given
             case str():
-                raise refuse(f"include[{at}]", wanted)
+                raise refuse(f"include[{at}]", TITLE, value=wanted)
             case _:
                 raise wrong_type(f"include[{at}]", "a string")
 
@@ -145,18 +145,18 @@ def _include(value: object, found: Found, left_out: list[str]) -> None:
 def _reasoning(value: object, found: Found, left_out: list[str]) -> None:
     reasoning = as_object(value, "reasoning")
     _check_names(reasoning, frozenset({"effort", "summary", "generate_summary", "context", "mode"}), "reasoning")
-    effort = as_optional_text(reasoning.get("effort"), "reasoning.effort")
+    effort = as_optional_string(reasoning.get("effort"), "reasoning.effort")
     if effort is not None and effort not in EFFORTS:
         raise wrong_value("reasoning.effort", "none, minimal, low, medium, high, xhigh or max")
     show: bool | None = None
     for name in ("summary", "generate_summary"):
-        summary = as_optional_text(reasoning.get(name), f"reasoning.{name}")
+        summary = as_optional_string(reasoning.get(name), f"reasoning.{name}")
         if summary is not None:
             if summary not in SUMMARIES:
                 raise wrong_value(f"reasoning.{name}", "auto, concise or detailed")
             show = True
     if reasoning.get("mode") not in (None, "standard"):
-        raise refuse("reasoning.mode", reasoning["mode"])
+        raise refuse("reasoning.mode", TITLE, value=reasoning["mode"])
     if reasoning.get("context") not in (None, "auto"):
         left_out.append("reasoning.context")
     if effort is not None or show is not None:
@@ -166,7 +166,7 @@ def _reasoning(value: object, found: Found, left_out: list[str]) -> None:
 def _text(value: object, found: Found, left_out: list[str]) -> None:
     text = as_object(value, "text")
     _check_names(text, frozenset({"format", "verbosity"}), "text")
-    verbosity = as_optional_text(text.get("verbosity"), "text.verbosity")
+    verbosity = as_optional_string(text.get("verbosity"), "text.verbosity")
     if verbosity is not None and verbosity not in ("low", "medium", "high"):
         raise wrong_value("text.verbosity", "low, medium or high")
     if verbosity not in (None, "medium"):
@@ -186,8 +186,8 @@ def _format(form: dict[str, Any], found: Found) -> None:
             schema, strict = form.get("schema"), form.get("strict")
             found["response_format"] = Schema(
                 as_object(schema, "text.format.schema"),
-                as_text(form.get("name"), "text.format.name"),
-                as_optional_text(form.get("description"), "text.format.description"),
+                as_string(form.get("name"), "text.format.name"),
+                as_optional_string(form.get("description"), "text.format.description"),
                 None if strict is None else as_boolean(strict, "text.format.strict"),
             )
         case None:
@@ -197,7 +197,7 @@ def _format(form: dict[str, Any], found: Found) -> None:
 
 
 def _service_tier(value: object, found: Found, left_out: list[str]) -> None:
-    tier = as_text(value, "service_tier")
+    tier = as_string(value, "service_tier")
     if tier != "auto":
         found["service_tier"] = tier
 
@@ -206,13 +206,13 @@ def _user(value: object, found: Found, left_out: list[str]) -> None:
     if "user" in found:  # both: the newer field counts
         left_out.append("user")
     else:
-        found["user"], found["older_user"] = as_text(value, "user"), True
+        found["user"], found["older_user"] = as_string(value, "user"), True
 
 
 def _safety_identifier(value: object, found: Found, left_out: list[str]) -> None:
     if found.pop("older_user", False):
         left_out.append("user")
-    found["user"] = as_text(value, "safety_identifier")
+    found["user"] = as_string(value, "safety_identifier")
 
 
 def _metadata(value: object, found: Found, left_out: list[str]) -> None:
@@ -223,7 +223,7 @@ def _metadata(value: object, found: Found, left_out: list[str]) -> None:
 
 
 def _cache_key(value: object, found: Found, left_out: list[str]) -> None:
-    found["cache_key"] = as_text(value, "prompt_cache_key")
+    found["cache_key"] = as_string(value, "prompt_cache_key")
 
 
 def _cache_options(value: object, found: Found, left_out: list[str]) -> None:
@@ -231,12 +231,12 @@ def _cache_options(value: object, found: Found, left_out: list[str]) -> None:
     known = frozenset({"mode", "ttl", "prewarm", "comparison_response_id"})
     _check_names(options, known, "prompt_cache_options")
     if options.get("prewarm"):
-        raise refuse("prompt_cache_options.prewarm", None)
+        raise refuse("prompt_cache_options.prewarm", TITLE)
     if options.get("mode") not in (None, "implicit"):
         left_out.append("prompt_cache_options.mode")
     if options.get("comparison_response_id") is not None:
         left_out.append("prompt_cache_options.comparison_response_id")
-    ttl = as_optional_text(options.get("ttl"), "prompt_cache_options.ttl")
+    ttl = as_optional_string(options.get("ttl"), "prompt_cache_options.ttl")
     if ttl not in (None, "30m"):  # half an hour is the default
         found["cache"] = Cache(ttl)
 
@@ -260,17 +260,17 @@ def _store(value: object, found: Found, left_out: list[str]) -> None:
 
 def _truncation(value: object, found: Found, left_out: list[str]) -> None:
     if value != "disabled":
-        raise refuse("truncation", value)
+        raise refuse("truncation", TITLE, value=value)
 
 
 def _background(value: object, found: Found, left_out: list[str]) -> None:
     if as_boolean(value, "background"):
-        raise refuse("background", None)
+        raise refuse("background", TITLE)
 
 
 def _context_management(value: object, found: Found, left_out: list[str]) -> None:
-    if as_list(value, "context_management"):
-        raise refuse("context_management", None)
+    if as_array(value, "context_management"):
+        raise refuse("context_management", TITLE)
 
 
 def _leave_out(name: str) -> Callable[[object, Found, list[str]], None]:

@@ -20,13 +20,14 @@ from app.core.conversation import (
     ToolCall,
     ToolResult,
 )
+from app.formats.openai_responses.fields import TITLE
 from app.formats.openai_responses.read_parts import read_parts, read_texts
 from app.formats.openai_responses.sealed import unseal_thought
-from app.formats.openai_responses.values import (
-    as_list,
+from app.formats.values import (
+    as_array,
     as_object,
-    as_optional_text,
-    as_text,
+    as_optional_string,
+    as_string,
     missing,
     note_others,
     refuse,
@@ -57,7 +58,7 @@ class InputReader:
         if isinstance(value, str):
             self.messages.append(Message("user", (Text(value),)))
             return
-        for at, item in enumerate(as_list(value, "input")):
+        for at, item in enumerate(as_array(value, "input")):
             self._read_item(item, f"input[{at}]")
         self._close()
 
@@ -80,14 +81,14 @@ class InputReader:
             case None if "role" in item:
                 self._read_message(item, path)
             case None if "id" in item:
-                raise refuse(path, "item_reference", "what it refers to lives at another upstream")
+                raise refuse(path, TITLE, "what it refers to lives at another upstream", value="item_reference")
             case None:
                 raise missing(f"{path}.type")
             case kind:
-                raise refuse(f"{path}.type", kind)
+                raise refuse(f"{path}.type", TITLE, value=kind)
 
     def _read_message(self, item: dict[str, Any], path: str) -> None:
-        note_others(item, _MESSAGE, "input[]", self.left_out)
+        note_others(item, _MESSAGE, "input[]", "input[]", TITLE, self.left_out)
         role, content, at = item.get("role"), item.get("content"), f"{path}.content"
         if role == "assistant":
             self._close_results()
@@ -111,29 +112,29 @@ class InputReader:
                 raise wrong_value(f"{path}.role", "user, assistant, system or developer")
 
     def _call(self, item: dict[str, Any], path: str, words: str) -> ToolCall:
-        note_others(item, _CALL, "input[]", self.left_out)
+        note_others(item, _CALL, "input[]", "input[]", TITLE, self.left_out)
         self._check_caller(item, path)
         return ToolCall(
-            as_text(item.get("call_id"), f"{path}.call_id"),
-            as_text(item.get("name"), f"{path}.name"),
-            as_text(item.get(words), f"{path}.{words}"),
+            as_string(item.get("call_id"), f"{path}.call_id"),
+            as_string(item.get("name"), f"{path}.name"),
+            as_string(item.get(words), f"{path}.{words}"),
             words == "input",
         )
 
     def _read_output(self, item: dict[str, Any], path: str) -> None:
-        note_others(item, _OUTPUT, "input[]", self.left_out)
+        note_others(item, _OUTPUT, "input[]", "input[]", TITLE, self.left_out)
         self._check_caller(item, path)
         content: list[Text | Image | File] = []
         for at, part in enumerate(read_parts(item.get("output"), f"{path}.output", self.left_out)):
             if not isinstance(part, Text | Image | File):
-                raise refuse(f"{path}.output[{at}].type", None, "a tool answers in texts, images and files")
+                raise refuse(f"{path}.output[{at}].type", TITLE, "a tool answers in texts, images and files")
             content.append(part)
         if content == [Text("")]:
             content.clear()
         result = ToolResult(
-            as_text(item.get("call_id"), f"{path}.call_id"),
+            as_string(item.get("call_id"), f"{path}.call_id"),
             tuple(content),
-            name=as_optional_text(item.get("name"), f"{path}.name"),
+            name=as_optional_string(item.get("name"), f"{path}.name"),
             custom=item["type"] == "custom_tool_call_output",
         )
         self._close_answer()
@@ -142,27 +143,27 @@ class InputReader:
     def _check_caller(self, item: dict[str, Any], path: str) -> None:
         caller = item.get("caller")
         if caller is not None and as_object(caller, f"{path}.caller").get("type") != "direct":
-            raise refuse(f"{path}.caller", None, "no program calls tools there")
+            raise refuse(f"{path}.caller", TITLE, "no program calls tools there")
         for name in ("namespace", "async"):
             if item.get(name):
-                raise refuse(f"{path}.{name}", None)
+                raise refuse(f"{path}.{name}", TITLE)
 
     def _thought(self, item: dict[str, Any], path: str) -> Thinking:
-        note_others(item, _THOUGHT, "input[]", self.left_out)
+        note_others(item, _THOUGHT, "input[]", "input[]", TITLE, self.left_out)
         texts: list[str] = []
         for name in ("content", "summary"):
-            for at, part in enumerate(as_list(item.get(name) or [], f"{path}.{name}")):
+            for at, part in enumerate(as_array(item.get(name) or [], f"{path}.{name}")):
                 place = f"{path}.{name}[{at}]"
-                texts.append(as_text(as_object(part, place).get("text"), f"{place}.text"))
+                texts.append(as_string(as_object(part, place).get("text"), f"{place}.text"))
         text = "\n\n".join(filter(None, texts))
-        encrypted = as_optional_text(item.get("encrypted_content"), f"{path}.encrypted_content")
-        id = as_optional_text(item.get("id"), f"{path}.id")
+        encrypted = as_optional_string(item.get("encrypted_content"), f"{path}.encrypted_content")
+        id = as_optional_string(item.get("id"), f"{path}.id")
         return unseal_thought(encrypted, text, id) if encrypted else Thinking(text, id=id)
 
     def _made_image(self, item: dict[str, Any], path: str) -> Image:
         """A picture that an earlier answer held."""
-        kind = as_optional_text(item.get("output_format"), f"{path}.output_format") or "png"
-        return Image(Media(f"image/{kind}", as_text(item.get("result"), f"{path}.result")))
+        kind = as_optional_string(item.get("output_format"), f"{path}.output_format") or "png"
+        return Image(Media(f"image/{kind}", as_string(item.get("result"), f"{path}.result")))
 
     def _add_thought(self, thought: Thinking) -> None:
         if thought.text or thought.signature is not None:

@@ -6,11 +6,12 @@ import mimetypes
 from typing import Any
 
 from app.core.conversation import Audio, Cache, Citation, File, Image, Media, Refusal, Text
-from app.formats.openai_responses.values import (
-    as_list,
+from app.formats.openai_responses.fields import TITLE
+from app.formats.values import (
+    as_array,
     as_object,
-    as_optional_text,
-    as_text,
+    as_optional_string,
+    as_string,
     missing,
     note_others,
     refuse,
@@ -48,27 +49,27 @@ def read_part(part: object, path: str, left_out: list[str]) -> Part:
     match part.get("type"):
         case "input_text":
             if len(part) > 2:
-                note_others(part, _TEXT, CONTENT, left_out)
-            return Text(as_text(part.get("text"), f"{path}.text"), (), _cache(part, path))
+                note_others(part, _TEXT, CONTENT, CONTENT, TITLE, left_out)
+            return Text(as_string(part.get("text"), f"{path}.text"), (), _cache(part, path))
         case "output_text":
-            note_others(part, _SPOKEN, CONTENT, left_out)
+            note_others(part, _SPOKEN, CONTENT, CONTENT, TITLE, left_out)
             return _spoken(part, path, left_out)
         case "refusal":
-            note_others(part, _REFUSAL, CONTENT, left_out)
-            return Refusal(as_text(part.get("refusal"), f"{path}.refusal"))
+            note_others(part, _REFUSAL, CONTENT, CONTENT, TITLE, left_out)
+            return Refusal(as_string(part.get("refusal"), f"{path}.refusal"))
         case "input_image":
-            note_others(part, _IMAGE, CONTENT, left_out)
+            note_others(part, _IMAGE, CONTENT, CONTENT, TITLE, left_out)
             return _image(part, path)
         case "input_file":
-            note_others(part, _FILE, CONTENT, left_out)
+            note_others(part, _FILE, CONTENT, CONTENT, TITLE, left_out)
             return _file(part, path, left_out)
         case "input_audio":
-            note_others(part, _AUDIO, CONTENT, left_out)
+            note_others(part, _AUDIO, CONTENT, CONTENT, TITLE, left_out)
             return _audio(part, path)
         case None:
             raise missing(f"{path}.type")
         case kind:
-            raise refuse(f"{path}.type", kind)
+            raise refuse(f"{path}.type", TITLE, value=kind)
 
 
 def _cache(part: dict[str, Any], path: str) -> Cache | None:
@@ -76,11 +77,11 @@ def _cache(part: dict[str, Any], path: str) -> Cache | None:
     if point is None:
         return None
     point = as_object(point, f"{path}.prompt_cache_breakpoint")
-    return Cache(as_optional_text(point.get("ttl"), f"{path}.prompt_cache_breakpoint.ttl"))
+    return Cache(as_optional_string(point.get("ttl"), f"{path}.prompt_cache_breakpoint.ttl"))
 
 
 def _spoken(part: dict[str, Any], path: str, left_out: list[str]) -> Text:
-    text = as_text(part.get("text"), f"{path}.text")
+    text = as_string(part.get("text"), f"{path}.text")
     if part.get("logprobs"):
         left_out.append(f"{CONTENT}.logprobs")
     citations = read_citations(part.get("annotations"))
@@ -112,9 +113,9 @@ def _index(value: dict[str, Any], name: str) -> int | None:
 
 
 def _image(part: dict[str, Any], path: str) -> Image:
-    url = as_optional_text(part.get("image_url"), f"{path}.image_url")
-    file_id = as_optional_text(part.get("file_id"), f"{path}.file_id")
-    detail = as_optional_text(part.get("detail"), f"{path}.detail")
+    url = as_optional_string(part.get("image_url"), f"{path}.image_url")
+    file_id = as_optional_string(part.get("file_id"), f"{path}.file_id")
+    detail = as_optional_string(part.get("detail"), f"{path}.detail")
     if detail is not None and detail not in DETAILS:
         raise wrong_value(f"{path}.detail", "low, high, auto or original")
     if url is not None:
@@ -127,10 +128,10 @@ def _image(part: dict[str, Any], path: str) -> Image:
 
 
 def _file(part: dict[str, Any], path: str, left_out: list[str]) -> File:
-    data = as_optional_text(part.get("file_data"), f"{path}.file_data")
-    url = as_optional_text(part.get("file_url"), f"{path}.file_url")
-    file_id = as_optional_text(part.get("file_id"), f"{path}.file_id")
-    name = as_optional_text(part.get("filename"), f"{path}.filename")
+    data = as_optional_string(part.get("file_data"), f"{path}.file_data")
+    url = as_optional_string(part.get("file_url"), f"{path}.file_url")
+    file_id = as_optional_string(part.get("file_id"), f"{path}.file_id")
+    name = as_optional_string(part.get("filename"), f"{path}.filename")
     if part.get("detail") not in (None, "auto"):
         left_out.append(f"{CONTENT}.detail")
     if data is not None:
@@ -153,10 +154,10 @@ def _type_of(name: str | None) -> str:
 
 def _audio(part: dict[str, Any], path: str) -> Audio:
     sound = as_object(part.get("input_audio"), f"{path}.input_audio")
-    form = as_text(sound.get("format"), f"{path}.input_audio.format")
+    form = as_string(sound.get("format"), f"{path}.input_audio.format")
     if form not in ("wav", "mp3"):
         raise wrong_value(f"{path}.input_audio.format", "wav or mp3")
-    return Audio(Media(f"audio/{form}", as_text(sound.get("data"), f"{path}.input_audio.data")))
+    return Audio(Media(f"audio/{form}", as_string(sound.get("data"), f"{path}.input_audio.data")))
 
 
 def read_url(url: str, path: str) -> Media:
@@ -175,6 +176,8 @@ def read_texts(value: object, path: str, left_out: list[str]) -> tuple[Text, ...
     texts: list[Text] = []
     for at, part in enumerate(read_parts(value, path, left_out)):
         if not isinstance(part, Text):
-            raise refuse(f"{path}[{at}].type", as_list(value, path)[at].get("type"), "an instruction is text")
+            raise refuse(
+                f"{path}[{at}].type", TITLE, "an instruction is text", value=as_array(value, path)[at].get("type")
+            )
         texts.append(part)
     return tuple(texts)

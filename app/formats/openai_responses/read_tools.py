@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from app.core.conversation import Tool, ToolChoice
-from app.formats.openai_responses.values import (
+from app.formats.openai_responses.fields import TITLE
+from app.formats.values import (
+    as_array,
     as_boolean,
-    as_list,
     as_object,
-    as_optional_text,
-    as_text,
+    as_optional_string,
+    as_string,
     missing,
     note_others,
     refuse,
@@ -26,18 +27,18 @@ _CUSTOM = frozenset({"type", "name", "description", "format", "allowed_callers",
 
 def read_tools(value: object, left_out: list[str]) -> tuple[Tool, ...]:
     """The client's own tools. Raises GatewayError 400 for one that OpenAI would run."""
-    return tuple([_read_tool(tool, f"tools[{at}]", left_out) for at, tool in enumerate(as_list(value, "tools"))])
+    return tuple([_read_tool(tool, f"tools[{at}]", left_out) for at, tool in enumerate(as_array(value, "tools"))])
 
 
 def _read_tool(value: object, path: str, left_out: list[str]) -> Tool:
     tool = as_object(value, path)
     kind = tool.get("type")
     if kind not in ("function", "custom"):
-        raise missing(f"{path}.type") if kind is None else refuse(f"{path}.type", kind, BUILT_IN)
-    note_others(tool, _FUNCTION if kind == "function" else _CUSTOM, "tools[]", left_out)
+        raise missing(f"{path}.type") if kind is None else refuse(f"{path}.type", TITLE, BUILT_IN, value=kind)
+    note_others(tool, _FUNCTION if kind == "function" else _CUSTOM, "tools[]", "tools[]", TITLE, left_out)
     _check_callers(tool, path)
-    name = as_text(tool.get("name"), f"{path}.name")
-    description = as_optional_text(tool.get("description"), f"{path}.description")
+    name = as_string(tool.get("name"), f"{path}.name")
+    description = as_optional_string(tool.get("description"), f"{path}.description")
     if kind == "custom":
         grammar = tool.get("format")
         if grammar is not None and as_object(grammar, f"{path}.format").get("type") == "text":
@@ -54,10 +55,10 @@ def _read_tool(value: object, path: str, left_out: list[str]) -> Tool:
 
 def _check_callers(tool: dict[str, Any], path: str) -> None:
     callers = tool.get("allowed_callers")
-    if callers is not None and as_list(callers, f"{path}.allowed_callers") != ["direct"]:
-        raise refuse(f"{path}.allowed_callers", None, "no program calls tools there")
+    if callers is not None and as_array(callers, f"{path}.allowed_callers") != ["direct"]:
+        raise refuse(f"{path}.allowed_callers", TITLE, "no program calls tools there")
     if tool.get("async"):
-        raise refuse(f"{path}.async", None)
+        raise refuse(f"{path}.async", TITLE)
 
 
 def read_choice(value: Any) -> ToolChoice | None:
@@ -72,11 +73,11 @@ def read_choice(value: Any) -> ToolChoice | None:
         case str():
             raise wrong_value("tool_choice", "auto, none, required or an object")
         case {"type": "function" | "custom"}:
-            return ToolChoice("required", (as_text(value.get("name"), "tool_choice.name"),))
+            return ToolChoice("required", (as_string(value.get("name"), "tool_choice.name"),))
         case {"type": "allowed_tools"}:
             return _read_allowed(value)
         case {"type": kind}:
-            raise refuse("tool_choice.type", kind, BUILT_IN)
+            raise refuse("tool_choice.type", TITLE, BUILT_IN, value=kind)
         case dict():
             raise missing("tool_choice.type")
         case _:
@@ -85,12 +86,12 @@ def read_choice(value: Any) -> ToolChoice | None:
 
 def _read_allowed(value: dict[str, Any]) -> ToolChoice:
     mode, names = value.get("mode"), []
-    for at, entry in enumerate(as_list(value.get("tools"), "tool_choice.tools")):
+    for at, entry in enumerate(as_array(value.get("tools"), "tool_choice.tools")):
         path = f"tool_choice.tools[{at}]"
         kind = as_object(entry, path).get("type")
         if kind not in ("function", "custom"):
-            raise refuse(f"{path}.type", kind, BUILT_IN)
-        names.append(as_text(entry.get("name"), f"{path}.name"))
+            raise refuse(f"{path}.type", TITLE, BUILT_IN, value=kind)
+        names.append(as_string(entry.get("name"), f"{path}.name"))
     if mode == "required":
         return ToolChoice("required", tuple(names))
     if mode == "auto":

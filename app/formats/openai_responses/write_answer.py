@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from app.core.conversation import Answer, Ask, Block, Choice, Image, Opaque, Refusal, Text, Thinking, ToolCall
 from app.formats.base import Request, Stamp
+from app.formats.framing import write_json
 from app.formats.openai_responses.fields import NAME
-from app.formats.openai_responses.framing import write_json
 from app.formats.openai_responses.items import (
     COMPLETED,
     Item,

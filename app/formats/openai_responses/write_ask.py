@@ -7,8 +7,8 @@ from typing import Any
 from app.core.conversation import Ask, Reasoning, Tool
 from app.formats.base import Target, Written
 from app.formats.fields import cannot_carry, check_fates
+from app.formats.framing import write_json
 from app.formats.openai_responses.fields import CARRIES, TITLE
-from app.formats.openai_responses.framing import write_json
 from app.formats.openai_responses.write_input import InputWriter
 from app.formats.openai_responses.write_tools import write_choice, write_schema, write_tool
 

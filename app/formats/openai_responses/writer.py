@@ -36,8 +36,8 @@ from app.core.conversation import (
 )
 from app.core.usage import Usage
 from app.formats.base import Request, Stamp
+from app.formats.framing import write_json
 from app.formats.openai_responses.fields import NAME
-from app.formats.openai_responses.framing import write_json
 from app.formats.openai_responses.items import (
     COMPLETED,
     IN_PROGRESS,

@@ -185,6 +185,17 @@ def joined(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def spoil(value: Any, dice: random.Random, junk: Any) -> Any:
+    """The same value with something else at one place in it."""
+    if isinstance(value, dict) and value and dice.random() < 0.9:
+        name = dice.choice([*value])
+        return {**value, name: spoil(value[name], dice, junk)}
+    if isinstance(value, list) and value and dice.random() < 0.9:
+        at = dice.randrange(len(value))
+        return [*value[:at], spoil(value[at], dice, junk), *value[at + 1 :]]
+    return junk
+
+
 def body(value: object) -> bytes:
     return json.dumps(value).encode()
 

@@ -142,7 +142,7 @@ def test_what_asks_for_nothing_is_absent(fields: Fields) -> None:
         ({"text": "a"}, Text("a")),
         ({"inlineData": {"mimeType": "image/png", "data": "AAAA"}}, Image(Media("image/png", "AAAA"))),
         # google-genai encodes bytes in the URL-safe alphabet, which other vendors refuse.
-        ({"inlineData": {"mimeType": "image/png", "data": "-_8"}}, Image(Media("image/png", "+/8="))),
+        ({"inlineData": {"mimeType": "image/png", "data": "-_8="}}, Image(Media("image/png", "+/8="))),
         ({"inline_data": {"mime_type": "audio/wav", "data": "AAAA"}}, Audio(Media("audio/wav", "AAAA"))),
         ({"inlineData": {"mimeType": "application/pdf", "data": "AAAA", "displayName": "a.pdf"}},
          File(Media("application/pdf", "AAAA"), "a.pdf")),

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from app.core.assembly import assemble, events_of
 from app.core.conversation import Finished, Reported, Started
 from app.core.usage import Usage
+from app.errors import GatewayError, UpstreamError
 from app.formats.gemini_generate import FORMAT
 from app.formats.gemini_generate.usage import read_usage, write_usage
 from tests.formats.gemini_generate.shapes import (
     ANSWERS,
+    JSON,
     NO_QUIRKS,
     PATH,
     REQUESTS,
@@ -29,6 +31,7 @@ from tests.formats.gemini_generate.shapes import (
     frame,
     normal,
     read_events,
+    spoil,
 )
 
 
@@ -83,6 +86,42 @@ def test_a_stream_written_back_tells_the_same(answer: dict[str, Any], seed: int,
     assert assemble(read_events(FORMAT.open_reader(NO_QUIRKS), stream)) == assemble(events)
     for line_end in ("\u2028", "\u2029", "\u0085"):
         assert line_end.encode() not in stream
+
+
+@given(REQUESTS, SEEDS, JSON)
+def test_a_spoilt_request_is_refused_or_read_but_nothing_else(request: dict[str, Any], seed: int, junk: Any) -> None:
+    spoilt = body(spoil(request, random.Random(seed), junk))
+    refusal: GatewayError | None = None
+    try:
+        FORMAT.write_ask(FORMAT.read_ask(FORMAT.read_request(spoilt, PATH)), TARGET)
+    except GatewayError as error:
+        refusal = error
+
+    assert refusal is None or refusal.status == 400
+    assert refusal is None or json.loads(FORMAT.write_error(refusal))["error"]["code"] == 400
+
+
+@given(ANSWERS, SEEDS, JSON)
+def test_a_spoilt_answer_fails_or_is_read_but_nothing_else(answer: dict[str, Any], seed: int, junk: Any) -> None:
+    dice = random.Random(seed)
+    chunks = chunks_of(answer, dice)
+    chunks[dice.randrange(len(chunks))] = spoil(dice.choice(chunks), dice, junk)
+    request = ask(STREAM, b"alt=sse")
+    writer = FORMAT.open_writer(request, FORMAT.read_ask(request), STAMP)
+
+    for event in read_events(FORMAT.open_reader(NO_QUIRKS), b"".join(map(frame, chunks))):
+        writer.write(event)
+    tap = FORMAT.open_tap(request, NO_QUIRKS)
+    for chunk in chunks:
+        tap.feed(frame(chunk))
+    tap.end()
+    tap.produced_text()
+    for chunk in chunks:
+        try:
+            FORMAT.read_answer(body(chunk), NO_QUIRKS)
+            FORMAT.read_reply(body(chunk), NO_QUIRKS)
+        except UpstreamError:
+            pass
 
 
 COUNT = st.integers(0, 1000)

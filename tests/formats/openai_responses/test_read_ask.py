@@ -345,7 +345,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"reasoning": {"summary": "x"}}, "invalid_value", "reasoning.summary"),
     ({"text": {"verbosity": "x"}}, "invalid_value", "text.verbosity"),
     ({"text": {"format": {"type": "xml"}}}, "invalid_value", "text.format.type"),
-    ({"text": {"format": {"type": "json_schema", "name": "n"}}}, "invalid_type", "text.format.schema"),
+    ({"text": {"format": {"type": "json_schema", "name": "n"}}}, "missing_required_parameter", "text.format.schema"),
     ({"text": {"format": {"type": "json_schema", "schema": {}}}}, "missing_required_parameter", "text.format.name"),
     ({"tools": {}}, "invalid_type", "tools"),
     ({"tools": [{}]}, "missing_required_parameter", "tools[0].type"),

@@ -109,10 +109,11 @@ def write(model: str, talk: Talk) -> dict[str, Any]:
 def _write(talk: Talk) -> Iterator[dict[str, Any]]:
     for turn in talk.turns:
         match turn:
-            case User(text, ()):
+            case User(text, (), None):
                 yield {"role": "user", "content": text}
-            case User(text, pictures):
-                yield {"role": "user", "content": [{"type": "text", "text": text}, *map(_write_picture, pictures)]}
+            case User(text, pictures, pdf):
+                shown = [*map(_write_picture, pictures), *([] if pdf is None else [_write_pdf(pdf)])]
+                yield {"role": "user", "content": [{"type": "text", "text": text}, *shown]}
             case Said(text):
                 yield {"role": "assistant", "content": text}
             case Replay(seen):
@@ -125,6 +126,10 @@ def _write_picture(picture: Picture) -> dict[str, Any]:
     if picture.url is not None:
         return {"type": "image", "source": {"type": "url", "url": picture.url}}
     return {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": picture.png}}
+
+
+def _write_pdf(pdf: str) -> dict[str, Any]:
+    return {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": pdf}}
 
 
 def _write_result(result: Result) -> dict[str, Any]:
@@ -150,6 +155,7 @@ def _read(message: Any, pieces: int = 1) -> Seen:
         usage=None if message.usage is None else _read_usage(message.usage),
         raw=blocks,
         pieces=pieces,
+        refused=message.stop_reason == "refusal",
     )
 
 

@@ -99,8 +99,9 @@ def write(model: str, talk: Talk) -> dict[str, Any]:
 
 def _write_turn(turn: Any) -> types.Content:
     match turn:
-        case User(text, pictures):
-            return types.Content(role="user", parts=[types.Part(text=text), *map(_write_picture, pictures)])
+        case User(text, pictures, pdf):
+            shown = [*map(_write_picture, pictures), *([] if pdf is None else [_write_pdf(pdf)])]
+            return types.Content(role="user", parts=[types.Part(text=text), *shown])
         case Said(text):
             return types.Content(role="model", parts=[types.Part(text=text)])
         case Replay(seen):
@@ -115,6 +116,10 @@ def _write_picture(picture: Picture) -> types.Part:
     if picture.png is None:
         return types.Part.from_uri(file_uri=picture.url or "", mime_type="image/png")
     return types.Part.from_bytes(data=base64.b64decode(picture.png), mime_type="image/png")
+
+
+def _write_pdf(pdf: str) -> types.Part:
+    return types.Part.from_bytes(data=base64.b64decode(pdf), mime_type="application/pdf")
 
 
 def _write_result(result: Result) -> types.Part:
@@ -140,15 +145,17 @@ def _read(chunks: Sequence[Any]) -> Seen:
     parts, usage = _parts(chunks), chunks[-1].usage_metadata
     texts = _texts(parts)
     calls = [part.function_call for part in parts if part.function_call is not None]
+    finish = _read_finish(chunks, calls=bool(calls))
     return Seen(
         text="".join(texts),
         reasoning="".join(part.text for part in parts if part.thought and part.text),
         signed=any(part.thought_signature for part in parts),
         calls=tuple(Call(call.id, call.name or "", call.args or {}) for call in calls),
-        finish=_read_finish(chunks, calls=bool(calls)),
+        finish=finish,
         usage=None if usage is None else _read_usage(usage),
         raw=types.Content(role="model", parts=parts),
         pieces=len(texts),
+        refused=finish == "filtered",
     )
 
 

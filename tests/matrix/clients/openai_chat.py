@@ -100,10 +100,11 @@ def _write_messages(talk: Talk) -> Iterator[Any]:
         yield {"role": "system", "content": talk.system}
     for turn in talk.turns:
         match turn:
-            case User(text, ()):
+            case User(text, (), None):
                 yield {"role": "user", "content": text}
-            case User(text, pictures):
-                yield {"role": "user", "content": [{"type": "text", "text": text}, *map(_write_picture, pictures)]}
+            case User(text, pictures, pdf):
+                shown = [*map(_write_picture, pictures), *([] if pdf is None else [_write_pdf(pdf)])]
+                yield {"role": "user", "content": [{"type": "text", "text": text}, *shown]}
             case Said(text):
                 yield {"role": "assistant", "content": text}
             case Replay(seen):
@@ -115,6 +116,10 @@ def _write_messages(talk: Talk) -> Iterator[Any]:
 
 def _write_picture(picture: Picture) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": picture.place}}
+
+
+def _write_pdf(pdf: str) -> dict[str, Any]:
+    return {"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{pdf}"}}
 
 
 def _write_tool(tool: Tool) -> dict[str, Any]:
@@ -138,6 +143,7 @@ def _read(completion: Any, pieces: int = 1) -> Seen:
         usage=None if usage is None else _read_usage(usage),
         raw=message,
         pieces=pieces,
+        refused=bool(message.refusal) or choice.finish_reason == "content_filter",
     )
 
 

@@ -79,10 +79,10 @@ def write(model: str, talk: Talk) -> dict[str, Any]:
 def _write_input(talk: Talk) -> Iterator[Any]:
     for turn in talk.turns:
         match turn:
-            case User(text, ()):
+            case User(text, (), None):
                 yield {"role": "user", "content": text}
-            case User(text, pictures):
-                shown = [_write_picture(picture) for picture in pictures]
+            case User(text, pictures, pdf):
+                shown = [*map(_write_picture, pictures), *([] if pdf is None else [_write_pdf(pdf)])]
                 yield {"role": "user", "content": [{"type": "input_text", "text": text}, *shown]}
             case Said(text):
                 yield {"role": "assistant", "content": text}
@@ -95,6 +95,10 @@ def _write_input(talk: Talk) -> Iterator[Any]:
 
 def _write_picture(picture: Picture) -> dict[str, Any]:
     return {"type": "input_image", "image_url": picture.place, "detail": "auto"}
+
+
+def _write_pdf(pdf: str) -> dict[str, Any]:
+    return {"type": "input_file", "filename": "a.pdf", "file_data": f"data:application/pdf;base64,{pdf}"}
 
 
 def _write_tool(tool: Tool) -> dict[str, Any]:
@@ -117,16 +121,18 @@ def _read_deltas(stream: Any) -> Iterator[str]:
 def _read(response: Any, pieces: int = 1) -> Seen:
     thoughts = [item for item in response.output if item.type == "reasoning"]
     calls = [item for item in response.output if item.type == "function_call"]
-    usage = response.usage
+    parts = [part for item in response.output if item.type == "message" for part in item.content]
+    finish, usage = _read_finish(response, calls=bool(calls)), response.usage
     return Seen(
         text=response.output_text,
         reasoning="\n\n".join(part.text for item in thoughts for part in item.summary),
         signed=any(item.encrypted_content for item in thoughts),
         calls=tuple(Call(call.call_id, call.name, json.loads(call.arguments)) for call in calls),
-        finish=_read_finish(response, calls=bool(calls)),
+        finish=finish,
         usage=None if usage is None else _read_usage(usage),
         raw=response.output,
         pieces=pieces,
+        refused=finish == "filtered" or any(part.type == "refusal" for part in parts),
     )
 
 
