@@ -96,7 +96,7 @@ class Services:
         )
         self.kept = KeptAnswers(self.database.engine)
         self.background = Background(self.cashier, self.kept)
-        self.formats = {format.name: format for format in formats.discover()}
+        self.formats = formats.by_name()
         self.watch = Watch(hangup_drain=settings.hangup_drain if settings.on_hangup == "drain" else None)
         self.observer = Observer(self.registry, self.watch, self.ledger)
         self._stack = AsyncExitStack()

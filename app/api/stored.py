@@ -7,7 +7,6 @@ is a 404 before any upstream hears of it. Nothing is charged: what made the answ
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import aiohttp
 from fastapi import APIRouter, Request
@@ -30,15 +29,18 @@ MAX_ERROR = 64 * 1024
 MAX_QUERY = 2000
 
 _PATH = "/v1/responses/{response_id}"
+_SHORT_PATH = "/responses/{response_id}"
 
 
 @router.get(_PATH, summary="Get a response")
+@router.get(_SHORT_PATH, include_in_schema=False)
 async def get_response(response_id: str, request: Request, principal: PrincipalDep, services: ServicesDep) -> Response:
     """As its upstream keeps it; with `stream=true` the events of one that runs in the background."""
     return await _pass("GET", response_id, "", request, principal, services)
 
 
 @router.get(_PATH + "/input_items", summary="List what a response was made of")
+@router.get(_SHORT_PATH + "/input_items", include_in_schema=False)
 async def list_input_items(
     response_id: str, request: Request, principal: PrincipalDep, services: ServicesDep
 ) -> Response:
@@ -47,6 +49,7 @@ async def list_input_items(
 
 
 @router.post(_PATH + "/cancel", summary="Cancel a response that runs in the background")
+@router.post(_SHORT_PATH + "/cancel", include_in_schema=False)
 async def cancel_response(
     response_id: str, request: Request, principal: PrincipalDep, services: ServicesDep
 ) -> Response:
@@ -55,12 +58,12 @@ async def cancel_response(
 
 
 @router.delete(_PATH, summary="Delete a response")
+@router.delete(_SHORT_PATH, include_in_schema=False)
 async def delete_response(
     response_id: str, request: Request, principal: PrincipalDep, services: ServicesDep
 ) -> Response:
     """Its upstream forgets it, and so does the gateway; its entry stays. 409 while one works in the background."""
-    kept = await services.kept.find(principal, response_id)
-    if kept is not None and kept.unfinished:
+    if any(kept.unfinished for kept in await services.kept.find(principal, response_id)):
         message = "What this background response used isn't known yet. Cancel it, or try again when it is done."
         raise GatewayError(Kind.CONFLICT, "response_in_progress", message, retry_after=20.0)
     answer = await _pass("DELETE", response_id, "", request, principal, services)
@@ -71,9 +74,10 @@ async def delete_response(
 async def _pass(
     method: str, id: str, rest: str, request: Request, principal: Principal, services: Services
 ) -> Response:
-    kept = await services.kept.find(principal, id)
-    if kept is None or not principal.allows_model(kept.model):
+    found = await services.kept.find(principal, id)
+    if not found or not principal.allows_model(found[0].model):
         raise no_such_answer(id)
+    kept = found[0]
     channel = services.catalog.snapshot.channels.get(kept.channel_id)
     if channel is None or FORMAT not in channel.endpoints:
         message = "The channel that keeps this response is gone."
@@ -97,11 +101,10 @@ def _url_of(channel: Channel, kept: Kept, rest: str, request: Request) -> URL:
     below = url / kept.id
     for part in rest.strip("/").split("/") if rest else ():
         below = below / part
-    asked: dict[str, Any] = dict(request.query_params)
-    asked.pop("key", None)
-    if sum(len(name) + len(value) for name, value in asked.items()) > MAX_QUERY:
+    asked = [(name, value) for name, value in request.query_params.multi_items() if name not in ("key", *url.query)]
+    if sum(len(name) + len(value) for name, value in asked) > MAX_QUERY:
         raise GatewayError(Kind.INVALID, "invalid_request", "The query is too long.")
-    return below.with_query({**asked, **url.query})
+    return below.with_query([*asked, *url.query.items()])
 
 
 async def _body(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from app import formats
 from app.api.admin.channel_fields import NewChannel, get_provider, new_columns
 from app.api.admin.channels import choose_model, find_served, open_row
 from app.api.admin.probe import TIMEOUT, ProbeBody, probe
@@ -82,7 +83,8 @@ def test(
         timeouts = Timeouts(connect=desk.settings.connect_timeout, first_byte=TIMEOUT, idle=TIMEOUT, write=TIMEOUT)
         async with open_session() as session:
             channel = open_row(row, desk.providers, desk.vault)
-            return await probe(Upstreams(session, timeouts), channel, served.model, served.upstream_model)
+            upstreams = Upstreams(session, timeouts)
+            return await probe(upstreams, formats.by_name(), channel, served.model, served.upstream_model)
 
     answer = at_desk(work)
     if answer.error is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
@@ -125,3 +126,23 @@ class _Part:
 
     def choice(self, index: int) -> Choice:
         return Choice(tuple(self._blocks), self._finish, index, self._stop, tuple(self._tokens))
+
+
+def mend_torn_calls(choice: Choice) -> Choice:
+    """A choice that its cap ended in the middle of a call's arguments, with none in their place.
+
+    For formats in which arguments are an object: half of one can't be told, and why the answer ended says the rest.
+    """
+    if choice.finish is not Finish.LENGTH:
+        return choice
+    blocks = tuple(replace(block, arguments="") if _is_torn(block) else block for block in choice.blocks)
+    return replace(choice, blocks=blocks)
+
+
+def _is_torn(block: Block) -> bool:
+    if not isinstance(block, ToolCall) or block.custom or not block.arguments:
+        return False
+    try:
+        return not isinstance(json.loads(block.arguments), dict)
+    except (ValueError, RecursionError):
+        return True

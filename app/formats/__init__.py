@@ -13,3 +13,8 @@ def discover() -> tuple[Format, ...]:
     folders = [folder.name for folder in pkgutil.iter_modules(__path__) if folder.ispkg]
     modules = [importlib.import_module(f"{__name__}.{folder}") for folder in folders]
     return tuple(module.FORMAT for module in modules if hasattr(module, "FORMAT"))
+
+
+def by_name() -> dict[str, Format]:
+    """The formats by their names."""
+    return {format.name: format for format in discover()}

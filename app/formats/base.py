@@ -29,8 +29,9 @@ class Request:
     `output_cap` is the number of output tokens that the request allows itself, per choice; `fields` are the top-level
     fields as raw JSON; `conversation` is the part in which media is looked for. `wants_usage`: a stream's client asked for
     its usage (always true of formats that always tell it). `framing` is how a stream is cut: "sse", or "array" for Gemini's
-    JSON array. `builds_on`: the id of an answer or conversation that one upstream keeps: only the channel that made it can
-    go on with it. `kept`: the upstream will keep the answer under its id. `background`: it answers at once, and works later.
+    JSON array. `builds_on`: ids of answers, of their parts or of conversations that one upstream keeps: only the channel that
+    made them can go on with them. `kept`: the upstream will keep the answer under its id. `background`: it answers at once,
+    and works later.
     """
 
     model: str
@@ -42,7 +43,7 @@ class Request:
     body: bytes
     conversation: msgspec.Raw
     framing: str = "sse"
-    builds_on: str | None = None
+    builds_on: tuple[str, ...] = ()
     kept: bool = False
     background: bool = False
 
@@ -51,12 +52,14 @@ class Request:
 class Reply:
     """What was read off a complete answer. `usage` None: the upstream reported none, or none that can be believed.
 
-    `id`: under which the upstream keeps it, where it does. `done`: False for one that the upstream still works on.
+    `id`: under which the upstream keeps it, where it does, and `parts` the ids of what it is made of. `done`: False for one
+    that the upstream still works on.
     """
 
     usage: Usage | None
     error: UpstreamError | None
     id: str | None = None
+    parts: tuple[str, ...] = ()
     done: bool = True
 
 
@@ -105,7 +108,7 @@ class Tap(Protocol):
 
     `started`: a frame with data went to the client. `error`: the upstream reported one in the stream. `complete`: the
     answer came to its proper end; `ended`: with the format's own end mark, so that nothing can follow. `id`: under which
-    the upstream keeps the answer. `usage`: of the whole answer; `opening`: what was told of the input when it began, for an
+    the upstream keeps the answer, and `parts` the ids of what it is made of. `usage`: of the whole answer; `opening`: what was told of the input when it began, for an
     answer that breaks off. A tap never raises on what an upstream sends.
     """
 
@@ -116,6 +119,7 @@ class Tap(Protocol):
     ended: bool
     error: UpstreamError | None
     id: str | None
+    parts: tuple[str, ...]
 
     def feed(self, chunk: bytes) -> bytes:
         """Takes bytes as they arrived; returns the whole frames that the client gets now."""

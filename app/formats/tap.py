@@ -34,6 +34,7 @@ class FrameTap(ABC):
         "error",
         "id",
         "opening",
+        "parts",
         "started",
         "usage",
     )
@@ -46,6 +47,7 @@ class FrameTap(ABC):
         self.ended = False
         self.error: UpstreamError | None = None
         self.id: str | None = None
+        self.parts: tuple[str, ...] = ()
         self._partial = b""
         self._kept: list[bytes] = []
         self._kept_size = 0

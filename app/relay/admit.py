@@ -50,7 +50,7 @@ async def admit(
     lowered to what that pays for; `x-relaygate-output-cap` says so. Raises GatewayError: 429 `insufficient_quota`,
     `balance_held`, `rate_limit_exceeded`, `budget_exceeded`; 503 while the ledger is away.
     """
-    input_tokens = bound_of_request(request.body, request.conversation, spelling_of(format))
+    input_tokens = bound_of_request(request.body, request.conversation, spelling_of(format)) + plan.kept_tokens
     cap = _output_cap(request, plan, default_cap)
     ask = _make_ask(principal, plan, request, exchange, format, input_tokens, cap)
     hold = await waiting_room.hold(ask, exchange.wait_in_line)

@@ -38,17 +38,16 @@ async def relay_answer(
     reply = sending.format.read_reply(answer, channel.provider.quirks)
     if reply.error is not None:
         raise reply.error
+    written = await bill.conversation.convert_answer(sending, channel, answer) if sending.converted else answer
     bill.answered = True
     bill.answer = answer
     bill.usage = reply.usage
-    if sending.converted:
-        answer = bill.conversation.convert_answer(sending, channel, answer)
-    elif reply.id is not None and bill.request.kept:
+    if reply.id is not None and bill.request.kept and not sending.converted:
         bill.unfinished_id = None if reply.done else reply.id
-        await bill.conversation.keep(channel, reply.id)
+        await bill.conversation.keep(channel, (reply.id, *reply.parts), reply.usage, unfinished=not reply.done)
     exchange.first_byte = asyncio.get_running_loop().time()
     exchange.allow(upstreams.timeouts.write, Interrupt.WRITE_TIMEOUT)
-    await exchange.answer(200, answer, answer_headers(response, JSON, sending.dropped))
+    await exchange.answer(200, written, answer_headers(response, JSON, sending.dropped))
 
 
 def answer_headers(

@@ -41,6 +41,7 @@ class Converter:
         "error",
         "id",
         "opening",
+        "parts",
         "started",
         "usage",
     )
@@ -55,6 +56,7 @@ class Converter:
         self.ended = False
         self.error: UpstreamError | None = None
         self.id: str | None = None
+        self.parts: tuple[str, ...] = ()
         self._reader = reader
         self._writer = writer
         self._unwrapper = unwrapper

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import and_, select, text
@@ -33,7 +34,16 @@ class Kept:
     id: str
     channel_id: int
     model: str
+    tokens: int | None
     unfinished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a request builds on: the channel that keeps it, and the tokens that it feeds the model; None: not known."""
+
+    channel_id: int
+    tokens: int | None
 
 
 class KeptAnswers:
@@ -43,45 +53,72 @@ class KeptAnswers:
         self._engine = engine
 
     async def remember(
-        self, principal: Principal, model: Model, channel_id: int, id: str, *, unfinished: bool = False
+        self,
+        principal: Principal,
+        model: Model,
+        channel_id: int,
+        ids: Sequence[str],
+        *,
+        tokens: int | None,
+        unfinished: bool = False,
     ) -> None:
-        """Without a database the answer still goes out, and can't be built upon later: the log says so."""
-        if len(id) > MAX_ID:
+        """An answer's id and those of its parts. `tokens`: what building on them feeds a model; None: not known yet.
+
+        Without a database the answer still goes out, and can't be built upon later: the log says so.
+        """
+        rows = [
+            {
+                "account_id": principal.account_id,
+                "id": id,
+                "key_id": principal.key_id,
+                "channel_id": channel_id,
+                "model": model.name,
+                "tokens": tokens,
+                "unfinished": unfinished,
+            }
+            for id in dict.fromkeys(ids)
+            if _is_id(id)
+        ]
+        if not rows:
             return
-        row = insert(kept_answers).values(
-            account_id=principal.account_id,
-            id=id,
-            key_id=principal.key_id,
-            channel_id=channel_id,
-            model=model.name,
-            unfinished=unfinished,
-        )
+        query = insert(kept_answers).values(rows)
+        # Only the same account's row can stand in the way: an answer whose stream has now told what it used.
+        known = query.on_conflict_do_update(index_elements=["account_id", "id"], set_={"tokens": query.excluded.tokens})
         try:
             async with self._engine.begin() as connection:
-                await connection.execute(row.on_conflict_do_nothing())
+                await connection.execute(known)
         except DATABASE_ERRORS as error:
             log.warning("answer_not_remembered", account_id=principal.account_id, error=type(error).__name__)
 
-    async def find(self, principal: Principal, id: str) -> Kept | None:
-        """None for what this account never made. Raises GatewayError `service_unavailable`."""
+    async def find(self, principal: Principal, *ids: str) -> list[Kept]:
+        """Those of the ids that this account has got. Raises GatewayError `service_unavailable`."""
+        asked = [id for id in ids if _is_id(id)]
+        if not asked:
+            return []
         # Whoever was to ask how it went on may have died: after that time nobody asks any more.
         unfinished = and_(kept_answers.c.unfinished, kept_answers.c.created_at > text(f"now() - interval '{FOLLOWED}'"))
-        query = select(kept_answers.c.channel_id, kept_answers.c.model, unfinished.label("unfinished")).where(
-            kept_answers.c.account_id == principal.account_id, kept_answers.c.id == id[:MAX_ID]
+        columns = (kept_answers.c.id, kept_answers.c.channel_id, kept_answers.c.model, kept_answers.c.tokens)
+        query = select(*columns, unfinished.label("unfinished")).where(
+            kept_answers.c.account_id == principal.account_id, kept_answers.c.id.in_(asked)
         )
         try:
             async with self._engine.connect() as connection:
-                row = (await connection.execute(query)).one_or_none()
+                return [Kept(**row) for row in (await connection.execute(query)).mappings()]
         except DATABASE_ERRORS as error:
             raise unavailable("The gateway can't reach its database.") from error
-        return None if row is None else Kept(id, row.channel_id, row.model, row.unfinished)
 
-    async def owner(self, principal: Principal, id: str) -> int:
-        """The channel that keeps what a request builds on. Raises GatewayError 404 for what this account never made."""
-        kept = await self.find(principal, id)
-        if kept is None:
-            raise no_such_answer(id)
-        return kept.channel_id
+    async def ground(self, principal: Principal, ids: Sequence[str]) -> Ground:
+        """Where what a request builds on is kept. Raises GatewayError 404 for what this account never got."""
+        found = {kept.id: kept for kept in await self.find(principal, *dict.fromkeys(ids))}
+        for id in ids:
+            if id not in found:
+                raise no_such_answer(id)
+        channels = {kept.channel_id for kept in found.values()}
+        if len(channels) > 1:
+            raise no_such_answer(ids[-1])
+        counts = [kept.tokens for kept in found.values()]
+        tokens = None if None in counts else max(count for count in counts if count is not None)
+        return Ground(channels.pop(), tokens)
 
     async def finish(self, account_id: int, id: str) -> None:
         """What a background answer used is known, or never will be."""
@@ -101,6 +138,11 @@ class KeptAnswers:
             await connection.execute(
                 kept_answers.delete().where(kept_answers.c.account_id == principal.account_id, kept_answers.c.id == id)
             )
+
+
+def _is_id(text: str) -> bool:
+    """Whether this could be an upstream's id; PostgreSQL takes no NUL."""
+    return 0 < len(text) <= MAX_ID and text.isprintable()
 
 
 def no_such_answer(id: str) -> GatewayError:

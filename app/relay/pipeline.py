@@ -113,7 +113,8 @@ class Relay:
                     bill.error = failure.code
                 self._close(bill, exchange)
         if failure is not None:
-            await send_error(exchange, format, failure)
+            framing = None if bill is None or not bill.request.stream else bill.request.framing
+            await send_error(exchange, format, failure, framing)
         self._observer.record(exchange, format.name, bill, failure)
 
     async def _admit(self, format: Format, exchange: Exchange) -> Bill | None:
@@ -128,8 +129,8 @@ class Relay:
         if model is not None and model.kind != "chat" and self.detour is not None:
             await self.detour.serve(format, exchange, principal, request, model)
             return None
-        pinned_to = None if request.builds_on is None else await self._kept.owner(principal, request.builds_on)
-        plan = make_plan(snapshot, principal, request, format.name, pinned_to)
+        ground = await self._kept.ground(principal, request.builds_on) if request.builds_on else None
+        plan = make_plan(snapshot, principal, request, format.name, ground)
         if counting:
             await self._counter.serve(format, exchange, request, plan)
             return None
@@ -241,11 +242,16 @@ class Relay:
         )
 
 
-async def send_error(exchange: Exchange, format: Format, error: GatewayError) -> None:
-    """An error as a whole answer; nothing, where an answer has begun or nobody is there to read it."""
+async def send_error(exchange: Exchange, format: Format, error: GatewayError, framing: str | None = None) -> None:
+    """An error as a whole answer; nothing, where an answer has been ended already or nobody is there to read it.
+
+    A bug in the middle of a stream ends it with an error frame: cut off, it might pass for whole.
+    """
     status = format.status_of(error)
     if exchange.committed or exchange.gone:
         exchange.status = exchange.status or status
+        if error.kind is Kind.INTERNAL and framing is not None and exchange.committed and not exchange.gone:
+            await exchange.write(format.write_stream_error(error, framing), more=False)
         return
     headers = [(b"content-type", b"application/json")]
     if error.kind is Kind.QUOTA:

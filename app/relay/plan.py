@@ -10,21 +10,29 @@ from app.catalog.prices import Price
 from app.catalog.snapshot import Candidate, Model, Snapshot
 from app.errors import Blame, GatewayError, Kind
 from app.formats.base import Request
+from app.relay.kept import Ground
+
+UNKNOWN_CONTEXT = 32_000
+"""Tokens that are held for what an answer was made of while its stream hasn't told, at a model of unknown context."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A model and the channels that serve it, best first. `price` is the dearest of theirs: what a hold assumes."""
+    """A model and the channels that serve it, best first. `price` is the dearest of theirs: what a hold assumes.
+
+    `kept_tokens`: what an upstream feeds the model beside the request, since it builds on what is kept there.
+    """
 
     model: Model
     price: Price
     candidates: tuple[Candidate, ...]
+    kept_tokens: int = 0
 
 
 def make_plan(
-    snapshot: Snapshot, principal: Principal, request: Request, format: str, pinned_to: int | None = None
+    snapshot: Snapshot, principal: Principal, request: Request, format: str, ground: Ground | None = None
 ) -> Plan:
-    """`pinned_to`: only this channel will do, in this format: it keeps what the request builds on.
+    """`ground`: what the request builds on; only the channel that keeps it will do, in this format.
 
     Raises GatewayError: 404 unknown model, 403 not for this key, 503 when no channel or no price is configured.
     """
@@ -36,11 +44,14 @@ def make_plan(
     if model.dearest is None:
         raise model_not_priced(request.model, model)
     candidates = tuple(c for c in model.candidates if c.channel.endpoints)
-    if pinned_to is not None:
-        candidates = tuple(c for c in candidates if c.channel.id == pinned_to and format in c.channel.endpoints)
+    kept_tokens = 0
+    if ground is not None:
+        candidates = tuple(c for c in candidates if c.channel.id == ground.channel_id and format in c.channel.endpoints)
+        kept_tokens = (model.context_window or UNKNOWN_CONTEXT) if ground.tokens is None else ground.tokens
     if not candidates:
         raise no_channel(request.model)
-    return Plan(model, model.dearest, candidates if len(candidates) == 1 else in_order(candidates, format))
+    ordered = candidates if len(candidates) == 1 else in_order(candidates, format)
+    return Plan(model, model.dearest, ordered, kept_tokens)
 
 
 def in_order(candidates: tuple[Candidate, ...], format: str = "") -> tuple[Candidate, ...]:

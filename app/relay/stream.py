@@ -38,10 +38,14 @@ async def relay_stream(
             await _check_type(response, sending.format, channel.provider.quirks)
             head = await _first_frames(response, exchange, tap)
             exchange.first_byte = asyncio.get_running_loop().time()
-            if tap.id is not None and bill.request.kept and not sending.converted:
-                await bill.conversation.keep(channel, tap.id)
+            keeps = bill.request.kept and not sending.converted
+            if keeps:
+                await _keep(bill, channel, tap, unfinished=bill.request.background)
             await _start(exchange, response, bill, sending)
-            await _pass(exchange, response, tap, head, idle, write, channel.secret.encode())
+            last = await _pass(exchange, response, tap, head, idle, write)
+            if keeps:
+                await _keep(bill, channel, tap)
+            await _end(exchange, tap, last, write, channel.secret.encode())
             if tap.error is not None:  # which the format's own frame has told the client
                 bill.error = tap.error.code
         finally:
@@ -104,11 +108,9 @@ async def _pass(
     head: bytes,
     idle: float,
     write: float,
-    secret: bytes,
-) -> None:
-    """Until the upstream ends. Raises UpstreamError for an error in the stream, and for an end that came too early.
-
-    An error that its format tells in a frame of its own ends the stream like any other end; `secret` doesn't pass in it.
+) -> bytes:
+    """Until the upstream ends; returns the last frames. Raises UpstreamError for an error in the stream, and for an end that
+    came too early. An error that its format tells in a frame of its own ends the stream like any other end.
     """
     read, send, feed = response.content.readany, exchange.send, tap.feed
     out = head
@@ -126,10 +128,20 @@ async def _pass(
         out = tap.end()
         if tap.error is None and not tap.complete:
             tap.error = UpstreamError(Kind.UPSTREAM, "upstream_truncated", "The upstream ended its answer too early.")
+    return out
+
+
+async def _keep(bill: Bill, channel: Channel, tap: Tap, *, unfinished: bool = False) -> None:
+    if tap.id is not None:
+        await bill.conversation.keep(channel, (tap.id, *tap.parts), tap.usage, unfinished=unfinished)
+
+
+async def _end(exchange: Exchange, tap: Tap, last: bytes, write: float, secret: bytes) -> None:
+    """The last frames. `secret`, which an upstream may repeat in an error, doesn't pass."""
     if tap.error is not None and secret:
-        out = out.replace(secret, b"[redacted]")
+        last = last.replace(secret, b"[redacted]")
     exchange.allow(write, Interrupt.WRITE_TIMEOUT)
-    await exchange.write(out, more=False)
+    await exchange.write(last, more=False)
 
 
 async def _let_go(response: aiohttp.ClientResponse, tap: Tap) -> None:

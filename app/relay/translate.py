@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from yarl import URL
@@ -13,6 +13,7 @@ from yarl import URL
 from app.catalog.snapshot import Candidate, Channel
 from app.core.conversation import Ask
 from app.core.custom_tools import Unwrapper, custom_names, unwrap_answer
+from app.core.usage import Usage
 from app.formats.base import Format, Request, Stamp, Tap, Target
 from app.relay.converter import Converter
 from app.relay.exchange import Exchange
@@ -136,9 +137,10 @@ class Conversation:
             self._ask = await asyncio.to_thread(read, self.request) if large else read(self.request)
         return self._ask
 
-    async def keep(self, channel: Channel, id: str) -> None:
+    async def keep(self, channel: Channel, ids: Sequence[str], usage: Usage | None, *, unfinished: bool) -> None:
         """Before the client hears the id of an answer that the upstream keeps: from now on it is known whose it is."""
-        await self._remember(channel.id, id, unfinished=self.request.background)
+        tokens = None if usage is None else usage.input_tokens + usage.output_tokens
+        await self._remember(channel.id, ids, tokens=tokens, unfinished=unfinished)
 
     def open_tap(self, sending: Sending, channel: Channel) -> Tap:
         """What follows the upstream's stream, and makes the client's out of it."""
@@ -150,8 +152,15 @@ class Conversation:
         unwrapper = Unwrapper(custom) if custom else None
         return Converter(sending.format.open_reader(quirks), writer, unwrapper, comments=self._client.comments)
 
-    def convert_answer(self, sending: Sending, channel: Channel, answer: bytes) -> bytes:
+    async def convert_answer(self, sending: Sending, channel: Channel, answer: bytes) -> bytes:
         """A whole answer in the client's format. Raises UpstreamError for what is no answer."""
+        large = len(answer) > LARGE_BODY
+        convert = self._convert_answer
+        return (
+            await asyncio.to_thread(convert, sending, channel, answer) if large else convert(sending, channel, answer)
+        )
+
+    def _convert_answer(self, sending: Sending, channel: Channel, answer: bytes) -> bytes:
         read = unwrap_answer(sending.format.read_answer(answer, channel.provider.quirks), custom_names(self.ask))
         return self._client.write_answer(read, self.request, self.ask, self.stamp)
 

@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("key_id", sa.BigInteger(), nullable=False),
         sa.Column("channel_id", sa.BigInteger(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("tokens", sa.BigInteger(), nullable=True),
         sa.Column("unfinished", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("account_id", "id", name=op.f("pk_kept_answers")),

@@ -90,13 +90,16 @@ class Cell:
         return self.served.upstream == model or f"/{self.served.upstream}:" in path
 
 
-def cells(feature: str = "", *, only: str | None = None, main: bool = False) -> pytest.MarkDecorator:
+def cells(feature: str = "", *, only: str | None = None, main: bool = False, also: str = "") -> pytest.MarkDecorator:
     """Runs a test for every client that has words for a feature, with every kind of upstream.
 
-    `only`: with this kind. `main`: the feature is the same in all dialects of a format, so these run with the long tests.
+    `only`: with this kind. `main`: the feature is the same in all dialects of a format, so that all of them but `also` run
+    with the long tests.
     """
     pairs = [
-        pytest.param((name, kind.name), id=f"{name}-{kind.name}", marks=_marks(name, kind, main=main))
+        pytest.param(
+            (name, kind.name), id=f"{name}-{kind.name}", marks=_marks(name, kind, late=main and kind.name != also)
+        )
         for name, client in CLIENTS.items()
         for kind in KINDS
         if feature not in client.lacks and only in (None, kind.name)
@@ -104,6 +107,6 @@ def cells(feature: str = "", *, only: str | None = None, main: bool = False) -> 
     return pytest.mark.parametrize("cell", pairs, indirect=True)
 
 
-def _marks(client: str, kind: Kind, *, main: bool) -> list[pytest.MarkDecorator]:
+def _marks(client: str, kind: Kind, *, late: bool) -> list[pytest.MarkDecorator]:
     group = pytest.mark.xdist_group(f"matrix {client}")
-    return [group, pytest.mark.long] if main and kind.dialect else [group]
+    return [group, pytest.mark.long] if late and kind.dialect else [group]

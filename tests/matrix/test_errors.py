@@ -49,7 +49,7 @@ def test_a_rate_limit_of_the_upstream(cell: Cell) -> None:
         assert failure.status == 429
 
 
-@cells()
+@cells(main=True)
 def test_trouble_of_the_upstream(cell: Cell) -> None:
     overloaded = 529 if cell.client.name == "anthropic" else 503
     for call in (cell.ask, cell.stream):
@@ -58,7 +58,7 @@ def test_trouble_of_the_upstream(cell: Cell) -> None:
             assert failure.status == expected
 
 
-@cells()
+@cells(main=True, also="openrouter")
 @pytest.mark.parametrize("fault", TORN)
 def test_a_torn_stream_is_never_a_silent_end(cell: Cell, fault: str) -> None:
     cell.arrange(TORN[fault])

@@ -9,7 +9,7 @@ from tests.matrix.cells import Cell, cells
 from tests.matrix.talk import talk
 
 
-@cells()
+@cells(main=True)
 def test_pieces_arrive_while_the_upstream_is_silent(cell: Cell) -> None:
     # Up to eight of the fourteen chunks are reasoning.
     cell.arrange({"stall": "chunk:14"})

@@ -76,7 +76,7 @@ def test_a_user_speaks_after_the_results(cell: Cell) -> None:
     cell.assert_received(again)
 
 
-@cells()
+@cells(main=True)
 def test_tools_are_called_in_two_rounds(cell: Cell) -> None:
     asked = talk(tools=TOOLS, choice="any")
     with cell.unless_untold("choice"):
@@ -99,7 +99,7 @@ def test_calls_without_ids_are_told_apart(cell: Cell) -> None:
         cell.assert_received(again)
 
 
-@cells()
+@cells(main=True, also="ollama")
 @pytest.mark.parametrize("choice", ["none", "any", "clock"])
 def test_tools_are_forced_and_forbidden(cell: Cell, choice: str) -> None:
     asked = talk(tools=TOOLS, choice=choice)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import pytest
-from openai import ConflictError, NotFoundError, OpenAI
+from openai import ConflictError, NotFoundError, OpenAI, RateLimitError
 
 from tests.demo.process import DemoProcess
 from tests.gateway import Customer, Gateway, Operator
@@ -180,3 +181,53 @@ def test_a_background_response_is_not_deleted_before_it_is_charged(operator: Ope
         (entry,) = operator.entries(customer, count=1, timeout=30)
         assert entry["usage"]["output_tokens"] == 25
         sdk.responses.delete(made.id)
+
+
+def test_items_go_by_their_id_for_their_account_alone(
+    operator: Operator, gateway: Gateway, demo: DemoProcess, owner: Customer
+) -> None:
+    model = _model(operator, "reply=The+word+is+plum")
+    with _sdk(gateway, owner) as sdk:
+        made = sdk.responses.create(model=model, input="What is the word?")
+        (item,) = made.output
+        given: Any = [{"type": "item_reference", "id": item.id}, {"role": "user", "content": "Again?"}]
+        assert sdk.responses.create(model=model, input=given).status == "completed"
+        streamed = sdk.responses.create(model=model, input="What is the word?", stream=True)
+        last: Any = list(streamed)[-1]
+        given = [{"type": "item_reference", "id": last.response.output[0].id}, {"role": "user", "content": "Again?"}]
+        assert sdk.responses.create(model=model, input=given).status == "completed"
+    asked = len(demo.settled())
+    stranger = operator.customer()
+    both: Any = [{"type": "item_reference", "id": item.id}, {"role": "user", "content": "What was it?"}]
+    bare: Any = [{"id": item.id}, {"role": "user", "content": "What was it?"}]
+    with _sdk(gateway, stranger) as sdk:
+        mine = sdk.responses.create(model=model, input="My own")
+        for fields in (
+            {"input": both},
+            {"input": bare},
+            {"input": both, "previous_response_id": mine.id},
+            {"input": "x", "previous_response_id": mine.id, "conversation": "conv_0"},
+        ):
+            with pytest.raises(NotFoundError) as caught:
+                sdk.responses.create(model=model, **fields)
+            assert caught.value.code == "previous_response_not_found"
+    assert len(demo.settled()) == asked + 1
+
+
+def test_what_is_kept_is_held_for(operator: Operator, gateway: Gateway) -> None:
+    customer = operator.customer("0.0101")
+    model = _model(operator, "tokens=1", price={"input_mtok": "1", "output_mtok": "1"})
+    with _sdk(gateway, customer) as sdk:
+        made = sdk.responses.create(model=model, input="word " * 6000, max_output_tokens=16)
+        with pytest.raises(RateLimitError) as caught:
+            sdk.responses.create(model=model, input="x", previous_response_id=made.id, max_output_tokens=16)
+    assert caught.value.code == "insufficient_quota"
+
+
+@pytest.mark.parametrize("id", ["a\0b", "x" * 600, "resp_é"])
+def test_an_id_that_is_none_is_not_found(operator: Operator, gateway: Gateway, owner: Customer, id: str) -> None:
+    model = _model(operator)
+    with httpx2.Client(base_url=gateway.url, headers=owner.headers, trust_env=False) as http:
+        body = {"model": model, "input": "x", "previous_response_id": id}
+        assert http.post("/v1/responses", json=body).status_code == 404
+        assert http.get(f"/responses/{quote(id)}").status_code == 404

@@ -15,6 +15,8 @@ kept_answers = Table(
     Column("channel_id", BigInteger, nullable=False),
     # The catalogue's name: who asks about an answer must still be allowed its model.
     Column("model", Text, nullable=False),
+    # What building on it feeds a model, once that is known: input and output of the request that made it.
+    Column("tokens", BigInteger),
     # It works in the background, and what it used isn't known yet: until then it can't be deleted.
     Column("unfinished", Boolean, nullable=False, server_default=false()),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),

@@ -60,7 +60,7 @@ def read_request(body: bytes) -> Request:
         fields=fields,
         body=body,
         conversation=messages,
-        builds_on=None if thread is None else thread.previous_message_id,
+        builds_on=() if thread is None or thread.previous_message_id is None else (thread.previous_message_id,),
         kept=thread is not None,
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from app.core.assembly import mend_torn_calls
 from app.core.conversation import (
     Answer,
     Block,
@@ -45,7 +46,7 @@ UNKNOWN = Usage()
 
 def write_answer(answer: Answer, model: str, stamp: Stamp) -> bytes:
     """The first choice: a client of this format can't ask for more. Raises UpstreamError for arguments that are no JSON."""
-    choice = answer.choices[0] if answer.choices else Choice((), None)
+    choice = mend_torn_calls(answer.choices[0]) if answer.choices else Choice((), None)
     refusal = "".join(block.text for block in choice.blocks if isinstance(block, Refusal))
     return write_json(
         {

@@ -80,4 +80,7 @@ def write_media(block: Image | Audio | File) -> dict[str, Any] | None:
 
 def guess_media_type(url: str) -> str | None:
     """By the name at the end of an address, as google-genai does."""
-    return guess_type(urlsplit(url).path)[0]
+    try:
+        return guess_type(urlsplit(url).path)[0]
+    except ValueError:  # an address that is none: its upstream says so
+        return None

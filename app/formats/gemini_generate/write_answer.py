@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from app.core.assembly import mend_torn_calls
 from app.core.conversation import (
     Answer,
     Audio,
@@ -56,6 +57,7 @@ def write_answer(answer: Answer, model: str, stamp: Stamp) -> bytes:
 
 def _write_choice(choice: Choice) -> dict[str, Any]:
     content: dict[str, Any] = {"role": "model"}
+    choice = mend_torn_calls(choice)
     parts = write_parts(choice.blocks)
     if parts:
         content["parts"] = parts
@@ -120,8 +122,11 @@ def write_part(block: Block) -> dict[str, Any] | None:
     return None
 
 
-def write_call(call: ToolCall) -> dict[str, Any]:
+def write_call(call: ToolCall, *, cut: bool = False) -> dict[str, Any]:
+    """`cut`: the answer ended in the middle of the call, whose arguments are lost then: the reason it ended says so."""
     arguments = {"input": call.arguments} if call.custom else load_object(call.arguments)
+    if arguments is None and cut:
+        arguments = {}
     if arguments is None:
         raise bad_upstream_response("The upstream called a tool with arguments that are no JSON object.")
     return {"functionCall": {"id": call.id, "name": call.name, "args": arguments}}

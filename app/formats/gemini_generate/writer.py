@@ -33,6 +33,7 @@ from app.core.conversation import (
 from app.core.usage import Usage
 from app.formats.base import Stamp
 from app.formats.framing import write_json
+from app.formats.gemini_generate.parts import load_object
 from app.formats.gemini_generate.thoughts import write_bare_signature, write_signature, write_thought
 from app.formats.gemini_generate.usage import write_usage
 from app.formats.gemini_generate.write_answer import (
@@ -95,7 +96,7 @@ class _Choice:
     """
 
     __slots__ = (
-        "_block", "_cited", "_finish", "_index", "_signature", "_start", "_texts", "_tokens", "_whole_tail", "head",
+        "_block", "_cited", "_finish", "_index", "_signature", "_start", "_texts", "_tokens", "_torn", "_whole_tail", "head",
         "pending", "pieces", "tail",
     )  # fmt: skip
 
@@ -111,6 +112,7 @@ class _Choice:
         self._finish: Finish | None = None
         self.head = NOTHING
         self.tail = NOTHING
+        self._torn: ToolCall | None = None
         self.pending: str | None = None
         self.pieces: list[str] = []
 
@@ -134,6 +136,8 @@ class _Choice:
                 return self._close()
             case Finished(finish):
                 self._finish = finish
+                if self._torn is not None:
+                    return [self._sign(write_call(self._torn, cut=finish is Finish.LENGTH))]
         return []
 
     def finish(self) -> dict[str, Any]:
@@ -188,6 +192,9 @@ class _Choice:
                 return self._end_thought(text, redacted)
             case ToolCall():
                 whole = ToolCall(block.id, block.name, text, block.custom)
+                if not whole.custom and load_object(text) is None:
+                    self._torn = whole
+                    return []
                 return [self._sign(write_call(whole))]
         return []
 

@@ -59,7 +59,10 @@ class Detail(msgspec.Struct, frozen=True):
 
 def convert_details(value: object) -> list[Detail]:
     """Raises msgspec.ValidationError if it isn't an array of such entries; entries of unknown types are among them."""
-    return msgspec.convert(value, list[Detail])
+    try:
+        return msgspec.convert(value, list[Detail])
+    except UnicodeEncodeError as error:
+        raise msgspec.ValidationError("half a character stands in it") from error
 
 
 class Gathered:

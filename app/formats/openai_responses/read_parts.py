@@ -84,8 +84,9 @@ def _spoken(part: dict[str, Any], path: str, left_out: list[str]) -> Text:
     text = as_string(part.get("text"), f"{path}.text")
     if part.get("logprobs"):
         left_out.append(f"{CONTENT}.logprobs")
-    citations = read_citations(part.get("annotations"))
-    if len(citations) != len(part.get("annotations") or ()):
+    annotations = part.get("annotations")
+    citations = read_citations(annotations)
+    if annotations and (not isinstance(annotations, list) or len(citations) != len(annotations)):
         left_out.append(f"{CONTENT}.annotations")
     return Text(text, citations)
 

@@ -100,8 +100,9 @@ class ResponsesReader:
         value = load_json(data)
         try:
             frame = msgspec.convert(value, Frame)
-        except msgspec.ValidationError:
-            if isinstance(value, dict) and value.get("type") not in _HANDLERS and not value.get("error"):
+        except (msgspec.ValidationError, UnicodeEncodeError):
+            kind = value.get("type") if isinstance(value, dict) else None
+            if isinstance(kind, str) and kind not in _HANDLERS and not value.get("error"):
                 return ()
             return self._fail(bad_upstream_response("The upstream sent an event that can't be read."))
         return self._take(frame, event)
@@ -206,7 +207,7 @@ class ResponsesReader:
         item = frame.item
         if not isinstance(item, dict):
             raise bad_upstream_response("The upstream's answer can't be read: an output item.")
-        if item.get("type") in CALLS:
+        if read_text(item, "type", "") in CALLS:
             call = read_call(item)
             self._called = True
             self._begin(frame.output_index, WHOLE, call, bool(call.arguments))
@@ -217,9 +218,9 @@ class ResponsesReader:
         self._finish_item(frame.output_index, frame.item)
 
     def _finish_item(self, index: int, item: object) -> None:
-        kind = item.get("type") if isinstance(item, dict) else None
         if not isinstance(item, dict):
             raise bad_upstream_response("The upstream's answer can't be read: an output item.")
+        kind = read_text(item, "type", "")
         if kind == "message":
             parts = item.get("content")
             for at, part in enumerate(parts if isinstance(parts, list) else []):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from app.core.usage import Usage, read_name
 from app.errors import UpstreamError, bad_upstream_response
 from app.formats.base import Reply
 from app.formats.openai_responses.usage import read_usage
@@ -39,17 +37,6 @@ Source of the codes: openai-python's `response_error.py`."""
 _ABSENT = msgspec.Raw()
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What routing and money need to know of a response. `model` is the upstream's name, `service_tier` as it was told."""
-
-    id: str | None
-    status: str | None
-    usage: Usage | None
-    model: str | None
-    service_tier: str | None
-
-
 class _Peek(msgspec.Struct):
     id: Any = None
     status: Any = None
@@ -70,21 +57,24 @@ def read_reply(body: bytes, quirks: frozenset[str] = frozenset()) -> Reply:
     usage = read_usage(peek.usage, peek.service_tier)
     if peek.error or peek.status == FAILED:
         return Reply(usage, error_in_body(peek.error), id)
-    if peek.output is _ABSENT and peek.status not in PENDING:
+    if peek.output is _ABSENT and not _is_pending(peek.status):
         raise bad_upstream_response("The upstream's answer has no output.")
-    return Reply(usage, None, id, done=peek.status not in PENDING)
+    output = [] if peek.output is _ABSENT else load_json(bytes(peek.output))
+    return Reply(usage, None, id, ids_of_items(output), done=not _is_pending(peek.status))
 
 
-def read_stored(body: bytes) -> Stored:
-    """A response as its upstream keeps it. Raises UpstreamError for what is none."""
-    peek = _look(body)
-    return Stored(
-        id=read_code(peek.id, MAX_ID),
-        status=read_name(peek.status),
-        usage=read_usage(peek.usage, peek.service_tier),
-        model=read_code(peek.model, MAX_ID),
-        service_tier=read_name(peek.service_tier),
+def _is_pending(status: object) -> bool:
+    return isinstance(status, str) and status in PENDING
+
+
+def ids_of_items(output: object) -> tuple[str, ...]:
+    """The ids of what an answer is made of, by which later requests may name its items."""
+    ids = (
+        [read_code(item.get("id"), MAX_ID) for item in output if isinstance(item, dict)]
+        if isinstance(output, list)
+        else []
     )
+    return tuple(id for id in ids if id)
 
 
 def _look(body: bytes) -> _Peek:

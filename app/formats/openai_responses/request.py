@@ -5,6 +5,9 @@ Source of the fields: OpenAI's API reference, "Create a model response", and `re
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import msgspec
 
 from app.formats.base import Request
@@ -19,6 +22,7 @@ from app.formats.body import (
     read_required,
 )
 from app.formats.openai_responses.sealed import without_foreign_thoughts
+from app.formats.refusals import load_json
 
 CAP_FIELD = "max_output_tokens"
 
@@ -32,6 +36,7 @@ class _Conversation(msgspec.Struct):
 _encode = msgspec.json.Encoder().encode
 _string = msgspec.json.Decoder(str | None)
 _boolean = msgspec.json.Decoder(bool | None)
+_items = msgspec.json.Decoder(list[dict[str, Any]])
 _conversation = msgspec.json.Decoder(str | _Conversation | None)
 
 
@@ -55,19 +60,34 @@ def read_request(body: bytes) -> Request:
         fields=fields,
         body=body,
         conversation=given,
-        builds_on=_builds_on(fields),
+        builds_on=_builds_on(fields, given),
         kept=read_field(fields, "store", _boolean, "a boolean") is not False,
         background=read_boolean(fields, "background"),
     )
 
 
-def _builds_on(fields: dict[str, msgspec.Raw]) -> str | None:
-    """What an upstream keeps and this request goes on with: an earlier response, or a conversation."""
+def _builds_on(fields: dict[str, msgspec.Raw], given: msgspec.Raw) -> tuple[str, ...]:
+    """What an upstream keeps and this request goes on with: an earlier response, a conversation, items of its input."""
     previous = read_field(fields, "previous_response_id", _string, "a string")
     conversation = read_field(fields, "conversation", _conversation, "a string or an object with an id")
     if isinstance(conversation, _Conversation):
         conversation = conversation.id
-    return previous or conversation or None
+    return tuple(id for id in (previous, conversation, *_references(given)) if id)
+
+
+def _references(given: msgspec.Raw) -> Iterator[str]:
+    """The ids of items that stand in the input by their id alone; the type of such an item may be left out."""
+    raw = bytes(given)
+    if b'"id"' not in raw or not raw.startswith(b"["):
+        return
+    try:
+        items = _items.decode(given)
+    except msgspec.MsgspecError:  # lone surrogates, or what its upstream will refuse
+        items = [item for item in load_json(raw) or () if isinstance(item, dict)]
+    for item in items:
+        kind = item.get("type")
+        if kind == "item_reference" or (kind is None and "role" not in item):
+            yield str(item.get("id") or "")
 
 
 def write_request(request: Request, *, model: str, output_cap: int | None) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from app.core.sse import frame_data, frame_event
-from app.formats.openai_responses.reply import MAX_ID, error_in_body, text_of_item
+from app.formats.openai_responses.reply import MAX_ID, error_in_body, ids_of_items, text_of_item
 from app.formats.openai_responses.usage import read_usage
 from app.formats.refusals import load_json, read_code
 from app.formats.tap import FrameTap
@@ -31,9 +31,10 @@ _ERROR_EVENT = re.compile(rb"(?:^|[\r\n])event: ?error")
 
 
 class Look(msgspec.Struct):
-    """What is read of a response in an event; its output stays unread."""
+    """What is read of a response in an event; of its output, the ids alone."""
 
     id: Any = None
+    output: Any = None
     usage: Any = None
     service_tier: Any = None
     error: Any = None
@@ -92,16 +93,17 @@ class ResponsesTap(FrameTap):
             self.error = error_in_body(response.error)
             self.ended = self.started
             return self.started
-        if kind in ENDED:
+        if isinstance(kind, str) and kind in ENDED:
             self.usage = read_usage(response.usage, response.service_tier)
             self.complete = self.ended = True
+            self.parts = ids_of_items(response.output)
         return True
 
     def _digest_frame(self, value: Any) -> None:
         if not isinstance(value, dict):
             return
         kind = value.get("type")
-        if kind in _TEXTS and isinstance(value.get("delta"), str):
+        if isinstance(kind, str) and kind in _TEXTS and isinstance(value.get("delta"), str):
             self._text.append(value["delta"])
         elif kind == "response.output_item.added":
             self._text.append(text_of_item(value.get("item")))

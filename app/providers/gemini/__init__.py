@@ -93,6 +93,6 @@ PROVIDERS = (
         "gemini_openai",
         "https://generativelanguage.googleapis.com/v1beta/openai",
         CHAT,
-        quirks=frozenset({"output_only_in_total"}),
+        quirks=frozenset({"google_signatures", "output_only_in_total"}),
     ),
 )

@@ -11,7 +11,6 @@ from openai.types.responses.input_token_count_response import InputTokenCountRes
 from app.core.usage import Usage
 from app.errors import Blame, GatewayError, Kind, UpstreamError
 from app.formats.openai_responses import FORMAT
-from app.formats.openai_responses.reply import Stored, read_stored
 from tests.formats.openai_responses.examples import NO_QUIRKS, call, message, response, text, thought
 
 
@@ -35,9 +34,11 @@ def test_whether_an_upstream_still_works_on_it(status: str, done: bool) -> None:
 
 
 def test_what_is_kept() -> None:
-    kept = read_stored(dumped(response(status="in_progress", usage=None, service_tier="priority")))
+    reply = FORMAT.read_reply(dumped(response(status="in_progress", usage=None)), NO_QUIRKS)
 
-    assert kept == Stored("resp_1", "in_progress", None, "gpt-6-astra", "priority")
+    assert (reply.id, reply.done, reply.usage) == ("resp_1", False, None)
+    odd = [{"id": "msg_1"}, {"id": 7}, {}, None, {"id": "rs_2"}]
+    assert FORMAT.read_reply(dumped(response(output=odd)), NO_QUIRKS).parts == ("msg_1", "rs_2")
 
 
 @pytest.mark.parametrize(

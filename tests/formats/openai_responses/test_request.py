@@ -33,7 +33,7 @@ def test_a_plain_request() -> None:
     asked = request()
 
     assert (asked.model, asked.stream, asked.wants_usage, asked.choices) == ("m", False, True, 1)
-    assert (asked.output_cap, asked.builds_on, asked.background) == (None, None, False)
+    assert (asked.output_cap, asked.builds_on, asked.background) == (None, (), False)
     assert bytes(asked.conversation) == b'"hi"'
 
 
@@ -45,16 +45,23 @@ def test_an_upstream_keeps_a_response_unless_told_otherwise(store: dict[str, Any
 
 
 @pytest.mark.parametrize(
-    ("fields", "id"),
+    ("fields", "ids"),
     [
-        ({"previous_response_id": "resp_1"}, "resp_1"),
-        ({"conversation": "conv_1"}, "conv_1"),
-        ({"conversation": {"id": "conv_1"}}, "conv_1"),
-        ({"previous_response_id": None, "conversation": None}, None),
+        ({"previous_response_id": "resp_1"}, ("resp_1",)),
+        ({"conversation": "conv_1"}, ("conv_1",)),
+        ({"conversation": {"id": "conv_1"}}, ("conv_1",)),
+        ({"previous_response_id": "resp_1", "conversation": "conv_1"}, ("resp_1", "conv_1")),
+        ({"previous_response_id": None, "conversation": None}, ()),
+        (
+            {"input": [{"type": "item_reference", "id": "msg_1"}, {"role": "user", "content": "x", "id": "u"}]},
+            ("msg_1",),
+        ),
+        ({"input": [{"id": "rs_1"}, {"type": "message", "role": "assistant", "id": "m", "content": []}]}, ("rs_1",)),
+        ({"input": [{"type": "reasoning", "id": "rs_1", "summary": []}]}, ()),
     ],
 )
-def test_what_a_request_builds_on(fields: dict[str, Any], id: str | None) -> None:
-    assert request(**fields).builds_on == id
+def test_what_a_request_builds_on(fields: dict[str, Any], ids: tuple[str, ...]) -> None:
+    assert request(**fields).builds_on == ids
 
 
 def test_everything_at_once() -> None:
