@@ -143,6 +143,6 @@ def _is_torn(block: Block) -> bool:
     if not isinstance(block, ToolCall) or block.custom or not block.arguments:
         return False
     try:
-        return not isinstance(json.loads(block.arguments), dict)
+        return not isinstance(json.loads(block.arguments), dict | None)
     except (ValueError, RecursionError):
         return True

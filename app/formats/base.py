@@ -108,8 +108,8 @@ class Tap(Protocol):
 
     `started`: a frame with data went to the client. `error`: the upstream reported one in the stream. `complete`: the
     answer came to its proper end; `ended`: with the format's own end mark, so that nothing can follow. `id`: under which
-    the upstream keeps the answer, and `parts` the ids of what it is made of. `usage`: of the whole answer; `opening`: what was told of the input when it began, for an
-    answer that breaks off. A tap never raises on what an upstream sends.
+    the upstream keeps the answer, and `parts` the ids of what it is made of. `usage`: of the whole answer; `opening`: what
+    was told of the input when it began, for an answer that breaks off. A tap never raises on what an upstream sends.
     """
 
     usage: Usage | None

@@ -5,9 +5,8 @@ Source of the types: OpenAI's error-codes guide and what its SDKs map by status.
 
 from __future__ import annotations
 
-import msgspec
-
 from app.errors import GatewayError, Kind
+from app.formats.framing import write_json
 
 TYPE_BY_KIND = {
     Kind.INVALID: "invalid_request_error",
@@ -38,4 +37,4 @@ def error_fields(error: GatewayError) -> dict[str, str | None]:
 
 def write_error(error: GatewayError) -> bytes:
     """The body of an error response."""
-    return msgspec.json.encode({"error": error_fields(error)})
+    return write_json({"error": error_fields(error)})

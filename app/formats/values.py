@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, isfinite
 from typing import Any
 
 from app.errors import GatewayError, invalid_request
@@ -67,9 +68,12 @@ def as_number(value: object, path: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise wrong_type(path, "a number")
     try:
-        return float(value)
-    except OverflowError as error:
-        raise wrong_value(path, "a number of ordinary size") from error
+        number = float(value)
+    except OverflowError:
+        number = inf
+    if not isfinite(number):
+        raise wrong_value(path, "a number of ordinary size")
+    return number
 
 
 def as_integer(value: object, path: str) -> int:

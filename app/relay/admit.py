@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from app.accounts.principals import Principal
 from app.core.ids import new_id
@@ -16,6 +17,9 @@ from app.ledger.waiting import WaitingRoom
 from app.relay.exchange import Exchange
 from app.relay.limits import limit_headers, read_standing, refusal_error
 from app.relay.plan import Plan
+
+LARGE_BODY = 1024 * 1024
+"""Bytes above which the bound is worked out in a thread: media in it takes milliseconds, letters in disguise more."""
 
 LEAST_OUTPUT = 16
 """Output tokens, per choice, below which an answer is of no use: a balance that can't cover them is exhausted."""
@@ -50,7 +54,9 @@ async def admit(
     lowered to what that pays for; `x-relaygate-output-cap` says so. Raises GatewayError: 429 `insufficient_quota`,
     `balance_held`, `rate_limit_exceeded`, `budget_exceeded`; 503 while the ledger is away.
     """
-    input_tokens = bound_of_request(request.body, request.conversation, spelling_of(format)) + plan.kept_tokens
+    bound = partial(bound_of_request, request.body, request.conversation, spelling_of(format))
+    large = len(request.body) > LARGE_BODY
+    input_tokens = (await asyncio.to_thread(bound) if large else bound()) + plan.kept_tokens
     cap = _output_cap(request, plan, default_cap)
     ask = _make_ask(principal, plan, request, exchange, format, input_tokens, cap)
     hold = await waiting_room.hold(ask, exchange.wait_in_line)

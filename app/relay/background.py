@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -20,6 +21,9 @@ log = get_log("relaygate.background")
 FIRST_LOOK = 2.0
 LATEST_LOOK = 20.0
 GROWTH = 1.5
+LAST_LOOK = 5.0
+"""Seconds that a process which stops gives to its last look at each."""
+
 PATIENCE = 3600.0
 """Seconds after which an answer is charged by estimate: a hold can't stay open for ever."""
 
@@ -32,17 +36,22 @@ class Background:
         self._kept = kept
         self._upstreams: Upstreams | None = None
         self._following: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
 
     def start(self, upstreams: Upstreams) -> None:
         self._upstreams = upstreams
 
     async def stop(self) -> None:
-        """What isn't done yet keeps its hold, which is resolved as an orphan once this process's lease has run out."""
-        for task in self._following:
+        """Looks once more; what isn't done then is charged by what had been produced when it was looked at last."""
+        self._stopping.set()
+        if not self._following:
+            return
+        _, late = await asyncio.wait(set(self._following), timeout=LAST_LOOK)
+        for task in late:
             task.cancel()
-        if self._following:
-            log.warning("background_answers_left", count=len(self._following))
-            await asyncio.wait(set(self._following))
+        if late:
+            log.warning("background_answers_left", count=len(late), hint="their holds are resolved by the sweeper")
+            await asyncio.wait(late)
 
     def follow(self, bill: Bill, exchange: Exchange) -> None:
         """Takes over the bill of an answer whose upstream has only accepted it so far, or goes on without its client."""
@@ -62,13 +71,18 @@ class Background:
         clock = asyncio.get_running_loop().time
         until, pause = clock() + PATIENCE, FIRST_LOOK
         while clock() < until:
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
             pause = min(pause * GROWTH, LATEST_LOOK)
             try:
                 if await self._look(bill):
                     break
             except (UpstreamError, aiohttp.ClientError, OSError) as error:
                 log.warning("background_look_failed", request_id=exchange.label, error=str(error)[:200])
+            if self._stopping.is_set():
+                bill.error = bill.error or "gateway_stopped"
+                break
         self._cashier.close(bill, exchange)
         assert bill.unfinished_id is not None
         await self._kept.finish(bill.admission.hold.account_id, bill.unfinished_id)

@@ -17,6 +17,8 @@ from app.relay.plan import Plan
 from app.relay.translate import Sending, passed_headers
 
 MAX_COUNT_ANSWER = 64 * 1024
+MOST_ESTIMATES = 2
+"""Estimates of one process at a time: they cost nobody anything, and must not keep the tokenizer from what does."""
 
 
 class Counter:
@@ -24,6 +26,7 @@ class Counter:
 
     def __init__(self, upstreams: Upstreams) -> None:
         self._upstreams = upstreams
+        self._estimates = asyncio.Semaphore(MOST_ESTIMATES)
 
     async def serve(self, format: Format, exchange: Exchange, request: Request, plan: Plan) -> None:
         """Answers with the upstream's count. `x-relaygate-estimated: true` marks our own.
@@ -32,7 +35,8 @@ class Counter:
         """
         counted = await self._ask(format, exchange, request, plan)
         if counted is None:
-            tokens = await asyncio.to_thread(count_prompt, format.read_prompt(request.body))
+            async with self._estimates:
+                tokens = await asyncio.to_thread(_estimate, format, request)
             counted = format.write_count(tokens)
             exchange.extra_headers.append((b"x-relaygate-estimated", b"true"))
         exchange.allow(self._upstreams.timeouts.write, Interrupt.WRITE_TIMEOUT)
@@ -70,3 +74,7 @@ class Counter:
             raise interrupted(exchange, error) from error
         except (aiohttp.ClientError, OSError) as error:
             raise connection_error(error) from error
+
+
+def _estimate(format: Format, request: Request) -> int:
+    return count_prompt(format.read_prompt(request.body))

@@ -23,6 +23,9 @@ MAX_FETCHED = 20
 """Pictures of one request that are fetched: each may be 20 MB, and all are in memory at once."""
 
 MAX_TOTAL = 64 * 1024 * 1024
+"""Bytes of all of them together, in base64."""
+
+AT_A_TIME = 3
 
 FIELD = "image_url"
 
@@ -54,14 +57,7 @@ async def inline_images(ask: Ask, quirks: frozenset[str], fetch: Fetch) -> Ask:
             f"At most {MAX_FETCHED} images may be given by their address for this model; send the others as base64."
         )
         raise invalid_request(message, FIELD, "too_many_images")
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = {url: group.create_task(_fetch(fetch, url)) for url in urls}
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from failed
-    found = {url: task.result() for url, task in tasks.items()}
-    if sum(len(media.data or "") for media in found.values()) > MAX_TOTAL:
-        raise invalid_request("The images are too large together.", FIELD, "image_too_large")
+    found = await _fetch_all(fetch, list(urls))
     return replace(
         ask,
         messages=tuple(
@@ -71,10 +67,27 @@ async def inline_images(ask: Ask, quirks: frozenset[str], fetch: Fetch) -> Ask:
     )
 
 
-async def _fetch(fetch: Fetch, url: str) -> Media:
-    attachment = await fetch(url, FIELD)
-    assert attachment.data is not None
-    return Media(media_type=attachment.content_type, data=b64encode(attachment.data).decode())
+async def _fetch_all(fetch: Fetch, urls: list[str]) -> dict[str, Media]:
+    """The pictures by their addresses, a few at a time: no more of them is ever in memory than may be."""
+    found: dict[str, Media] = {}
+    places = asyncio.Semaphore(AT_A_TIME)
+
+    async def fetch_one(url: str) -> None:
+        async with places:
+            attachment = await fetch(url, FIELD)
+            assert attachment.data is not None
+            data = (await asyncio.to_thread(b64encode, attachment.data)).decode()
+            found[url] = Media(media_type=attachment.content_type, data=data)
+            if sum(len(media.data or "") for media in found.values()) > MAX_TOTAL:
+                raise invalid_request("The images are too large together.", FIELD, "image_too_large")
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for url in urls:
+                group.create_task(fetch_one(url))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from failed
+    return found
 
 
 def _urls(block: Block) -> list[str]:

@@ -201,7 +201,7 @@ class Relay:
             try:
                 bill.sending = sending = await self._prepare(exchange, bill, candidate)
             except GatewayError as error:
-                if error.kind is not Kind.INVALID:
+                if error.kind is not Kind.INVALID or exchange.gone:
                     raise
                 untold = untold or error
                 continue

@@ -96,6 +96,8 @@ class Conversation:
             return await self._convert(candidate, self._formats[next(iter(channel.endpoints))])
         if self._has_pictures_to_fetch(channel):
             return await self._convert(candidate, self._client)
+        if len(self.request.body) > LARGE_BODY:
+            return await asyncio.to_thread(self._pass, candidate)
         return self._pass(candidate)
 
     def _has_pictures_to_fetch(self, channel: Channel) -> bool:
@@ -114,7 +116,8 @@ class Conversation:
 
     async def _convert(self, candidate: Candidate, spoken: Format) -> Sending:
         channel, request = candidate.channel, self.request
-        ask = await inline_images(await self._read(), channel.provider.quirks, self._fetch)
+        # Kept for the next candidate: what was fetched isn't fetched again.
+        ask = self._ask = await inline_images(await self._read(), channel.provider.quirks, self._fetch)
         target = Target(
             model=candidate.upstream_model,
             output_cap=self._output_cap,

@@ -5,10 +5,8 @@ Source of the types and their statuses: Anthropic's "Errors" page, and what its 
 
 from __future__ import annotations
 
-import msgspec
-
 from app.errors import GatewayError, Kind, UpstreamError
-from app.formats.framing import write_event
+from app.formats.framing import write_event, write_json
 
 TYPE_BY_KIND = {
     Kind.INVALID: "invalid_request_error",
@@ -52,7 +50,7 @@ def status_of(error: GatewayError) -> int:
 
 def write_error(error: GatewayError) -> bytes:
     """The body of an error response. `details.error_code` is where Anthropic names causes too."""
-    return msgspec.json.encode(_body(error))
+    return write_json(_body(error))
 
 
 def write_stream_error(error: GatewayError) -> bytes:

@@ -50,6 +50,8 @@ def read_ask(request: Request) -> Ask:
         value = _decode(request.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         value = json.loads(request.body)  # escaped lone surrogates, which the fast decoder refuses
+    if request.output_cap == 0:
+        raise cannot_carry("max_tokens", ANY, "0 fills a cache at Anthropic, and nothing elsewhere")
     left_out: list[str] = []
     found: Found = {"fields": CLIENT_NAMES}
     for name, given in value.items():
@@ -214,7 +216,25 @@ def _output_config(value: object, found: Found, left_out: list[str]) -> None:
         check_names(as_object(wanted, path), ("type", "schema"), path)
         if take_string(wanted, "type", path) != "json_schema":
             raise wrong_value(f"{path}.type", "json_schema")
-        found["response_format"] = Schema(as_object(wanted.get("schema"), f"{path}.schema"))
+        schema = as_object(wanted.get("schema"), f"{path}.schema")
+        # Anthropic always keeps to a schema. OpenAI does so if asked, for schemas that leave nothing open.
+        found["response_format"] = Schema(schema, strict=True if is_closed(schema) else None)
+
+
+def is_closed(schema: object) -> bool:
+    """Whether a JSON Schema names all that its objects hold, and wants all of it: what OpenAI demands of a strict one."""
+    if isinstance(schema, list):
+        return all(is_closed(part) for part in schema)
+    if not isinstance(schema, dict):
+        return True
+    properties = schema.get("properties")
+    if schema.get("type") == "object" or isinstance(properties, dict):
+        names = set(properties) if isinstance(properties, dict) else set()
+        required = schema.get("required")
+        wanted = {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
+        if schema.get("additionalProperties") is not False or names != wanted:
+            return False
+    return all(is_closed(part) for part in schema.values())
 
 
 def _take_effort(effort: str, found: Found) -> None:

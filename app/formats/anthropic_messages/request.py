@@ -50,6 +50,9 @@ def read_request(body: bytes) -> Request:
     cap = _read_cap(fields)
     if cap is None:
         raise invalid_request("'max_tokens' is required.", "max_tokens", code="missing_required_parameter")
+    if is_set(fields.get("fallbacks")):
+        message = "'fallbacks' name other models than the one that this request is allowed and priced by."
+        raise invalid_request(message, "fallbacks", code="field_not_supported")
     thread = read_field(fields, "thread", _thread, "an object")
     return Request(
         model=model,

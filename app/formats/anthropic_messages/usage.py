@@ -7,6 +7,7 @@ include thinking. A stream reports the input when it starts and cumulative count
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from app.core.usage import (
     MAX_PLAUSIBLE_TOKENS,
@@ -30,7 +31,34 @@ def merge_usage(seen: Mapping[str, object], update: object) -> dict[str, object]
 
 
 def read_usage(value: object) -> Usage | None:
-    """A usage object, or None if it is absent or can't be believed. Zero is believed."""
+    """A usage object, or None if it is absent or can't be believed. Zero is believed.
+
+    Summaries that Anthropic makes of a long conversation (`iterations` of type `compaction`) stand beside the totals, and
+    are added.
+    """
+    usage = _read_counts(value)
+    for entry in _compactions(value):
+        counted = _read_counts(entry)
+        if usage is None or counted is None:
+            return None
+        usage = replace(
+            usage,
+            input_tokens=usage.input_tokens + counted.input_tokens,
+            output_tokens=usage.output_tokens + counted.output_tokens,
+            cache_read_tokens=usage.cache_read_tokens + counted.cache_read_tokens,
+            cache_write_tokens=usage.cache_write_tokens + counted.cache_write_tokens,
+            cache_write_1h_tokens=usage.cache_write_1h_tokens + counted.cache_write_1h_tokens,
+        )
+    return usage
+
+
+def _compactions(value: object) -> list[object]:
+    entries = value.get("iterations") if isinstance(value, dict) else None
+    found = entries if isinstance(entries, list) else []
+    return [entry for entry in found if isinstance(entry, dict) and entry.get("type") == "compaction"]
+
+
+def _read_counts(value: object) -> Usage | None:
     if not isinstance(value, dict):
         return None
     plain, output = read_count(value, "input_tokens"), read_count(value, "output_tokens")

@@ -134,6 +134,8 @@ def _read_arguments(call: ToolCall) -> dict[str, Any]:
     if call.custom:
         return {"input": call.arguments}
     value = load_json(call.arguments.encode("utf-8", "surrogatepass")) if call.arguments else {}
+    if value is None and call.arguments.strip() == "null":  # how some models call a tool without arguments
+        return {}
     if not isinstance(value, dict):
         raise broken("arguments")
     return value

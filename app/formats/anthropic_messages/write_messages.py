@@ -85,7 +85,8 @@ class MessageWriter:
     def _block(self, block: Block, assistant: bool) -> dict[str, Any] | None:
         match block:
             case Text():
-                return self.text(block) if block.text else None  # Anthropic refuses empty ones
+                # Anthropic refuses empty ones; other vendors' models leave a line end before a tool call.
+                return self.text(block) if block.text and not (assistant and block.text.isspace()) else None
             case ToolCall():
                 return self._call(block)
             case ToolResult():

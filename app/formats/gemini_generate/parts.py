@@ -38,7 +38,7 @@ def load_object(text: str) -> dict[str, Any] | None:
         value = _decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         value = _load_lenient(text)  # escaped lone surrogates, which the fast decoder refuses
-    return value if isinstance(value, dict) else None
+    return {} if value is None and text.strip() == "null" else value if isinstance(value, dict) else None
 
 
 def _load_lenient(text: str) -> object:

@@ -96,7 +96,7 @@ def _write_modalities(ask: Ask) -> list[str]:
 
 def _write_thinking(reasoning: Reasoning) -> dict[str, Any]:
     """The field `thinkingConfig`. Google takes a level or a budget, not both: where both were given, the level."""
-    if reasoning.effort == "none" or (reasoning.effort is None and reasoning.budget == 0):
+    if reasoning.effort == "none" or reasoning.budget == 0:
         return {"thinkingBudget": 0}
     config: dict[str, Any] = {}
     if reasoning.effort is not None:

@@ -69,13 +69,16 @@ _UNFIT = re.compile(r"[^A-Za-z0-9]")
 
 
 class Call:
-    """A tool's call while it comes. `given`: the server's own id. Until the name is known, `pieces` gather its arguments."""
+    """A tool's call while it comes. `given`: the server's own id. `pieces` gather its arguments until it is told of: until
+    its name is known, and while another call is open. `named`: its name, whether it is a custom one, and its first piece.
+    """
 
-    __slots__ = ("given", "id", "pieces", "started")
+    __slots__ = ("given", "id", "named", "pieces", "started")
 
     def __init__(self, id: str, given: str | None) -> None:
         self.id = id
         self.given = given
+        self.named: tuple[str, bool, Mapping[str, Any]] | None = None
         self.pieces = ""
         self.started = False
 
@@ -93,6 +96,7 @@ class ChoiceReader:
         "_echoed",
         "_last",
         "_prefix",
+        "_side_by_side",
         "finished",
         "index",
         "open",
@@ -116,6 +120,7 @@ class ChoiceReader:
         self._call: Call | None = None
         """The one that is open."""
         self._last: Call | None = None
+        self._side_by_side = False
         self._count = 0
         self._citations: list[Citation] = []
 
@@ -149,9 +154,10 @@ class ChoiceReader:
         """The end of the choice. `stop`: vLLM's `stop_reason`, the sequence or the token that ended it."""
         if isinstance(reason, str) and reason in FAILURES:
             raise _cut_off(reason)
-        if any(not call.started for call in self._calls.values()):
-            raise broken("tool_calls")
         events: list[Event] = []
+        self._start_waiting(events)
+        if self._waiting():
+            raise broken("tool_calls")
         self._close(events)
         for signature in self._bound.values():  # of calls that never came, or came before it
             self._put(Thinking("", signature), events)
@@ -172,6 +178,8 @@ class ChoiceReader:
         self.open = self._detail = self._call = None
 
     def _begin(self, block: Block, events: list[Event]) -> None:
+        if self._call is not None and not isinstance(block, ToolCall | Thinking):
+            self._start_waiting(events)
         self._close(events)
         events.append(BlockStarted(block, self.index))
         self.open = type(block)
@@ -306,15 +314,31 @@ class ChoiceReader:
             raise broken("tool_calls")
         arguments = read_arguments(told.get("input" if custom else "arguments"))
         call = self._find(key, given, name)
-        if not call.started:
-            call.pieces += arguments
-            if name is not None:
-                self._start(call, ToolCall(call.id, name, call.pieces, custom), value, events)
-        elif call is self._call:
+        if call.started:
+            if arguments and call is not self._call:
+                raise broken("tool_calls")  # it has ended
             if arguments:
                 events.append(Grown(arguments, self.index))
-        elif arguments:
-            raise broken("tool_calls")  # it has ended: calls that grow side by side can't be told
+                # Calls that were announced and don't get their turn grow side by side: they are told when all is there.
+                self._side_by_side = self._side_by_side or any(other.named for other in self._waiting())
+            return
+        call.pieces += arguments
+        if name is not None:
+            call.named = name, custom, value
+        if call.named is not None and (self._call is None or (call.pieces and not self._side_by_side)):
+            self._start_waiting(events, call)
+
+    def _waiting(self) -> list[Call]:
+        return [call for call in self._calls.values() if not call.started]
+
+    def _start_waiting(self, events: list[Event], last: Call | None = None) -> None:
+        """Tells of the calls that wait for their turn, up to and with `last`."""
+        for call in self._waiting():
+            if call.named is not None:
+                name, custom, value = call.named
+                self._start(call, ToolCall(call.id, name, call.pieces, custom), value, events)
+            if call is last:
+                return
 
     def _find(self, key: object, given: str | None, name: str | None) -> Call:
         """The call that a piece belongs to: a new one, where none fits."""

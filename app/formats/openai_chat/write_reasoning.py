@@ -36,10 +36,12 @@ def write_reasoning(reasoning: Reasoning, quirks: frozenset[str]) -> dict[str, A
 def _effort(reasoning: Reasoning) -> str | None:
     """The effort, or what a budget comes near to; None where the model shall decide."""
     budget = reasoning.budget
+    if budget == 0:  # switched off, whatever effort was named beside it
+        return "none"
     if reasoning.effort is not None or budget is None:
         return reasoning.effort
-    if budget <= 0:
-        return "none" if budget == 0 else None
+    if budget < 0:
+        return None
     if budget <= LOW_BUDGET:
         return "low"
     return "medium" if budget <= MEDIUM_BUDGET else "high"

@@ -116,7 +116,7 @@ def _thinks(ask: Ask) -> bool:
 def write_reasoning(reasoning: Reasoning) -> dict[str, Any]:
     """The `reasoning` field: an effort, and a summary where the thoughts shall be seen."""
     written: dict[str, Any] = {}
-    effort = reasoning.effort
+    effort = "none" if reasoning.budget == 0 else reasoning.effort  # switched off, whatever effort stands beside it
     if effort is None and reasoning.budget is not None and not reasoning.adaptive:
         effort = _effort_of(reasoning.budget)
     if effort is not None:

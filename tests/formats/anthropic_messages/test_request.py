@@ -39,7 +39,7 @@ def test_what_routing_and_money_need() -> None:
     request = FORMAT.read_request(raw(b'"stream":true'))
 
     assert (request.model, request.stream, request.output_cap, request.choices) == ("m", True, 100, 1)
-    assert (request.wants_usage, request.builds_on, request.kept) == (True, None, False)
+    assert (request.wants_usage, request.builds_on, request.kept) == (True, (), False)
     assert bytes(request.conversation) == b"[]"
 
 
@@ -70,13 +70,13 @@ def test_what_is_wrong_is_named(extra: bytes, param: str, code: str) -> None:
 @pytest.mark.parametrize(
     ("thread", "builds_on", "kept"),
     [
-        (b'{"type":"create"}', None, True),
-        (b'{"type":"continue","previous_message_id":"msg_1"}', "msg_1", True),
-        (b"null", None, False),
+        (b'{"type":"create"}', (), True),
+        (b'{"type":"continue","previous_message_id":"msg_1"}', ("msg_1",), True),
+        (b"null", (), False),
     ],
     ids=["create", "continue", "null"],
 )
-def test_a_thread_lives_at_the_upstream(thread: bytes, builds_on: str | None, kept: bool) -> None:
+def test_a_thread_lives_at_the_upstream(thread: bytes, builds_on: tuple[str, ...], kept: bool) -> None:
     request = FORMAT.read_request(raw(b'"thread":' + thread))
 
     assert (request.builds_on, request.kept) == (builds_on, kept)

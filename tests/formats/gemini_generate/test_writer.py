@@ -239,14 +239,14 @@ def test_another_vendors_working_notes_are_left_out() -> None:
     assert parts(Started("x", "up"), *block(of=notes)) == [{"text": ""}]
 
 
-@pytest.mark.parametrize("arguments", ["{", "[1]", "null"])
+@pytest.mark.parametrize("arguments", ["{", "[1]", "7"])
 def test_arguments_that_are_no_object_are_the_upstreams_fault(arguments: str) -> None:
     call = ToolCall("1", "f", arguments)
     with pytest.raises(UpstreamError) as caught:
         whole(call)
     assert caught.value.code == "upstream_bad_response"
     with pytest.raises(UpstreamError):
-        write(Started("x", "up"), *block(of=call))
+        write(Started("x", "up"), *block(of=call), Finished(Finish.TOOL_CALLS))
 
 
 def test_sources_count_in_bytes() -> None:

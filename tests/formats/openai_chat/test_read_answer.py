@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.core.assembly import assemble
 from app.core.conversation import (
     Answer,
     BlockEnded,
     BlockStarted,
     Choice,
     Citation,
+    Event,
     Failed,
     Finish,
     Finished,
@@ -564,3 +566,26 @@ def test_a_stream_says_what_the_whole_says(
     answer = whole(message, finish)
     assert read_stream(*frames, chunk(finish=finish), DONE) == answer
     assert read_stream(*frames, chunk(finish=finish)) == answer
+
+
+def test_calls_that_grow_side_by_side_are_told_one_after_another() -> None:
+    def piece(index: int, arguments: str, **named: Any) -> dict[str, Any]:
+        return {"index": index, "function": {"arguments": arguments, **({"name": named["name"]} if named else {})}} | (
+            {"id": named["id"]} if named else {}
+        )
+
+    deltas: list[list[dict[str, Any]]] = [
+        [piece(0, "", id="a", name="f"), piece(1, "", id="b", name="g")],
+        [piece(0, '{"x"')],
+        [piece(1, '{"y"')],
+        [piece(0, ":1}")],
+        [piece(1, ":2}")],
+    ]
+    reader = FORMAT.open_reader(frozenset())
+    events: list[Event] = []
+    for calls in deltas:
+        chunk = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"tool_calls": calls}}]}
+        events += reader.read(json.dumps(chunk).encode(), None)
+    last = {"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}
+    events += reader.read(json.dumps(last).encode(), None)
+    assert assemble(events).choices[0].blocks == (ToolCall("a", "f", '{"x":1}'), ToolCall("b", "g", '{"y":2}'))
