@@ -71,9 +71,13 @@ class Spelling:
     part: bytes | None = None
 
 
-_CHAT = Spelling((b'"image_url"', b";base64,"), (b'"image_url"', b'"file_data"', b'"url"'))
+_CHAT = Spelling(
+    (b'"image_url"', b";base64,", b'"input_audio"'), (b'"image_url"', b'"file_data"', b'"url"', b'"input_audio"')
+)
 _RESPONSES = Spelling(
-    (b'"input_image"', b'"input_file"'), (b'"image_url"', b'"file_data"', b'"file_url"'), part=b'"input_image"'
+    (b'"input_image"', b'"input_file"', b'"input_audio"'),
+    (b'"image_url"', b'"file_data"', b'"file_url"', b'"input_audio"'),
+    part=b'"input_image"',
 )
 _MESSAGES = Spelling((b'"source"',), (b'"source"',), (b'"input"',))
 _GENERATE = Spelling(
@@ -82,7 +86,7 @@ _GENERATE = Spelling(
     (b'"args"', b'"response"'),
 )
 ANY = Spelling(
-    (b'_url"', b";base64,", b'"source"', b'Data"', b'_data"', b'"input_image"'),
+    (b'_url"', b";base64,", b'"source"', b'Data"', b'_data"', b'"input_image"', b'"input_audio"'),
     (*_CHAT.fields, b'"file_url"', *_MESSAGES.fields, b'"inlineData"', b'"inline_data"', b'"fileData"'),
     (*_MESSAGES.arguments, *_GENERATE.arguments),
     _RESPONSES.part,
@@ -209,6 +213,15 @@ def _read_blob(body: bytes, field: int, at: int, is_string: bool) -> Piece | Non
     return _of_data(body, field, "inlineData", media_type, members.get(b"data"))
 
 
+def _read_sound(body: bytes, field: int, at: int, is_string: bool) -> Piece | None:
+    """OpenAI: `{"data", "format"}`; as the value of a part's type the word is no sound."""
+    if is_string:
+        return None
+    members = _read_members(body, at)
+    data = None if members is None else members.get(b"data")
+    return Piece(field, "input_audio", False, None, "audio/", data) if data is not None else None
+
+
 def _of_data(body: bytes, field: int, name: str, media_type: Span | None, data: Span | None) -> Piece | None:
     declared = (_word(body, media_type) or "").lower()
     if data is None or not declared.startswith(_BY_THE_PIECE):
@@ -245,6 +258,7 @@ _READERS: Mapping[bytes, _Reader] = MappingProxyType(
         b'"file_data"': _read_file,
         b'"file_url"': _read_file_url,
         b'"url"': _read_data_url,
+        b'"input_audio"': _read_sound,
     }
 )
 

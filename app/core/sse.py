@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 
 _BOUNDARY = re.compile(rb"\r\n(?:\r\n|\n|\r)|\n(?:\r\n|\n|\r)|\r(?!\n)(?:\r\n|\r)")
+_LONGEST_END = 4
+"""Bytes of the longest end of a frame."""
+
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
@@ -29,6 +32,49 @@ def end_of_frames(buffer: bytes) -> int:
         if match.end() != halved:
             end = match.end()
     return end
+
+
+class FrameBuffer:
+    """Cuts whole frames from bytes as they arrive. A frame in many pieces is looked through once, not anew with each."""
+
+    __slots__ = ("_parts", "_tail", "size")
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._tail = b""
+        """The last bytes of what is kept: an end of frame may begin in them."""
+        self.size = 0
+        """Bytes that are kept: the beginning of a frame."""
+
+    def take(self, chunk: bytes) -> bytes:
+        """The whole frames that there are now; nothing while the first isn't whole."""
+        if not self._parts:
+            if chunk.endswith(b"\n\n") and b"\r" not in chunk:
+                return chunk
+            end = end_of_frames(chunk)
+            self._keep(chunk[end:])
+            return chunk[:end]
+        known = len(self._tail)
+        end = end_of_frames(self._tail + chunk) - known
+        if end < 0:
+            self._keep(chunk)
+            return b""
+        frames = b"".join((*self._parts, chunk[:end]))
+        self.rest()
+        self._keep(chunk[end:])
+        return frames
+
+    def rest(self) -> bytes:
+        """What is left of a frame that isn't whole; it is given up."""
+        left = b"".join(self._parts)
+        self._parts, self._tail, self.size = [], b"", 0
+        return left
+
+    def _keep(self, part: bytes) -> None:
+        if part:
+            self._parts.append(part)
+            self._tail = (self._tail + part[-_LONGEST_END:])[-_LONGEST_END:]
+            self.size += len(part)
 
 
 def split_frames(buffer: bytes) -> list[bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from app.core.sse import end_of_frames, frame_data, split_frames
+from app.core.sse import FrameBuffer, frame_data, split_frames
 from app.core.usage import Usage
 from app.errors import UpstreamError, bad_upstream_response
 from app.formats.refusals import load_json
@@ -25,9 +25,9 @@ class FrameTap(ABC):
     """See `app.formats.base.Tap`. A format says what its markers are, and what a frame with one means."""
 
     __slots__ = (
+        "_frames",
         "_kept",
         "_kept_size",
-        "_partial",
         "_text",
         "complete",
         "ended",
@@ -48,7 +48,7 @@ class FrameTap(ABC):
         self.error: UpstreamError | None = None
         self.id: str | None = None
         self.parts: tuple[str, ...] = ()
-        self._partial = b""
+        self._frames = FrameBuffer()
         self._kept: list[bytes] = []
         self._kept_size = 0
         self._text: list[str] = []
@@ -79,18 +79,12 @@ class FrameTap(ABC):
     def feed(self, chunk: bytes) -> bytes:
         if self.ended or self.error is not None:
             return b""
-        if self._partial:
-            chunk = self._partial + chunk
-            self._partial = b""
-        if not (chunk.endswith(b"\n\n") and b"\r" not in chunk):
-            end = end_of_frames(chunk)
-            self._partial = chunk[end:]
-            chunk = chunk[:end]
-            if len(self._partial) > MAX_FRAME:
-                self.error = bad_upstream_response("The upstream sent an endless frame.")
-                self._partial = b""
-            if not chunk:
-                return b""
+        chunk = self._frames.take(chunk)
+        if self._frames.size > MAX_FRAME:
+            self.error = bad_upstream_response("The upstream sent an endless frame.")
+            self._frames.rest()
+        if not chunk:
+            return b""
         if self._has_marker(chunk):
             chunk = self._inspect(chunk)
         if not self.started:
@@ -100,12 +94,12 @@ class FrameTap(ABC):
 
     def end(self) -> bytes:
         tail = b""
-        if self._partial.strip():
+        partial = self._frames.rest()
+        if partial.strip():
             # Official SDKs drop a last frame that lacks its blank line, so it is given one if it is whole.
-            data = frame_data(self._partial)
+            data = frame_data(partial)
             if data is not None and (data.strip() == b"[DONE]" or load_json(data) is not None):
-                tail = self.feed(b"\n\n")
-            self._partial = b""
+                tail = self.feed(partial + (b"\n" if partial.endswith(b"\n") else b"\n\n"))
         if self.ended:
             return tail
         self._digest()

@@ -17,7 +17,7 @@ from app.core.conversation import (
     ToolCall,
 )
 from app.core.custom_tools import Unwrapper
-from app.core.sse import end_of_frames, read_frame, split_frames
+from app.core.sse import FrameBuffer, read_frame, split_frames
 from app.core.usage import Usage
 from app.errors import UpstreamError, bad_upstream_response
 from app.formats.base import EventReader, EventWriter
@@ -31,7 +31,7 @@ class Converter:
 
     __slots__ = (
         "_comments",
-        "_partial",
+        "_frames",
         "_reader",
         "_text",
         "_unwrapper",
@@ -61,23 +61,20 @@ class Converter:
         self._writer = writer
         self._unwrapper = unwrapper
         self._comments = comments
-        self._partial = b""
+        self._frames = FrameBuffer()
         self._text: list[str] = []
 
     def feed(self, chunk: bytes) -> bytes:
         if self.ended or self.error is not None:
             return b""
-        if self._partial:
-            chunk = self._partial + chunk
-        end = end_of_frames(chunk)
-        self._partial = chunk[end:]
-        if len(self._partial) > MAX_FRAME:
+        chunk = self._frames.take(chunk)
+        if self._frames.size > MAX_FRAME:
             self.error = bad_upstream_response("The upstream sent an endless frame.")
-            self._partial = b""
-        if not end:
+            self._frames.rest()
+        if not chunk:
             return b""
         out: list[bytes] = []
-        for frame in split_frames(chunk[:end]):
+        for frame in split_frames(chunk):
             self._convert(frame, out)
             if self.ended or self.error is not None:
                 break
@@ -85,9 +82,9 @@ class Converter:
 
     def end(self) -> bytes:
         out: list[bytes] = []
-        if self._partial.strip() and not self.ended and self.error is None:
-            self._convert(self._partial + b"\n\n", out)  # a last frame that lacks its blank line
-        self._partial = b""
+        partial = self._frames.rest()
+        if partial.strip() and not self.ended and self.error is None:
+            self._convert(partial + b"\n\n", out)  # a last frame that lacks its blank line
         if not self.ended and self.error is None:
             self._take(self._reader.end(), out)
             self._finish(out)

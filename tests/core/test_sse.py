@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.sse import end_of_frames, frame_data, frame_event, split_frames
+from app.core.sse import FrameBuffer, end_of_frames, frame_data, frame_event, split_frames
 from app.core.usage import Usage
 from app.formats.openai_chat.stream import ChatTap
 
@@ -211,3 +211,15 @@ def test_the_last_usage_counts() -> None:
     _, seen = run([first + last], keep_usage=True)
 
     assert seen["usage"] == Usage(input_tokens=7, output_tokens=3)
+
+
+@given(streams(mixed=True), st.lists(st.integers(1, 9), max_size=40))
+def test_a_buffer_gives_the_frames_that_a_look_at_all_of_it_gives(stream: bytes, sizes: list[int]) -> None:
+    buffer, taken, seen, rest = FrameBuffer(), b"", b"", stream
+    for size in [*sizes, len(stream) or 1]:
+        piece, rest = rest[:size], rest[size:]
+        seen += piece
+        taken += buffer.take(piece)
+        assert taken == seen[: end_of_frames(seen)] or len(taken) >= end_of_frames(seen)
+        assert buffer.size == len(seen) - len(taken)
+    assert taken + buffer.rest() == stream

@@ -62,7 +62,7 @@ KNOWN_PARTS = ("executableCode", "codeExecutionResult", "toolCall", "toolRespons
 class Candidate:
     """`open` is the kind of the open block, Text or Thinking; None while there is none. `prefix`: of calls without an id."""
 
-    __slots__ = ("_called", "_calls", "_cited", "_prefix", "_signed", "choice", "finished", "open", "pieces")
+    __slots__ = ("_called", "_calls", "_cited", "_prefix", "_reason", "_signed", "choice", "finished", "open", "pieces")
 
     def __init__(self, choice: int, prefix: str) -> None:
         self.choice = choice
@@ -71,6 +71,7 @@ class Candidate:
         self.pieces: list[str] = []
         """The open text so far, which citations count in."""
         self._prefix = prefix
+        self._reason = ""
         self._signed = False
         self._called = False
         self._calls = 0
@@ -83,8 +84,6 @@ class Candidate:
 
     def take(self, value: Mapping[str, Any]) -> list[Event]:
         """What one chunk tells of this candidate. Raises UpstreamError if it isn't what the format promises."""
-        if self.finished:
-            return []
         events: list[Event] = []
         content = value.get("content")
         parts = content.get("parts") if isinstance(content, dict) else None
@@ -99,7 +98,8 @@ class Candidate:
         tokens = _read_logprobs(value.get("logprobsResult"))
         if tokens:
             events.append(Weighed(tokens, self.choice))
-        return events + self._finish(value)
+        self._note_reason(value)
+        return events
 
     def _part(self, part: dict[str, Any]) -> list[Event]:
         text, signature = part.get("text"), part.get("thoughtSignature")
@@ -186,17 +186,22 @@ class Candidate:
         self._cited.update(found)
         return [Cited(citation, self.choice) for citation in found]
 
-    def _finish(self, value: Mapping[str, Any]) -> list[Event]:
+    def _note_reason(self, value: Mapping[str, Any]) -> None:
+        """Why it ends, so far: some servers say so in every chunk, and the last one counts."""
         reason = value.get("finishReason")
         if not isinstance(reason, str) or reason in ("", NO_REASON):
-            return []
+            return
         if reason.startswith(FAILURES):
             words = read_words(value.get("finishMessage"))
             raise read_late_error(502, f"{reason}: {words}" if words else reason, reason)
-        finish = FINISHES.get(reason, Finish.STOP)
+        self.finished = True
+        self._reason = reason
+
+    def finish(self) -> list[Event]:
+        """The end, once nothing more can come."""
+        finish = FINISHES.get(self._reason, Finish.STOP)
         if finish is Finish.STOP and self._called:  # Google says STOP there too
             finish = Finish.TOOL_CALLS
-        self.finished = True
         return [*self.close(), Finished(finish, self.choice)]
 
 

@@ -10,7 +10,8 @@ from app.formats.gemini_generate.reader import GenerateReader
 
 def read_answer(body: bytes) -> Answer:
     """Raises UpstreamError for an error in the body, and for what is no answer."""
-    events = GenerateReader().read(body, None)
+    reader = GenerateReader()
+    events = [*reader.read(body, None), *reader.end()]
     if not events:
         raise bad_upstream_response("The upstream's answer isn't a JSON object.")
     answer = assemble(events)

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from app.core.conversation import Event, Failed, Finish, Finished, Grown, Reported, Started, Text, Thinking
+from app.core.usage import Usage
 from app.errors import UpstreamError
 from app.formats.gemini_generate.candidate import Candidate, broken
 from app.formats.gemini_generate.reply import error_in_body, unwrap
@@ -59,13 +60,14 @@ _frame = msgspec.json.Decoder(_Frame)
 class GenerateReader:
     """See `app.formats.base.EventReader`."""
 
-    __slots__ = ("_blocked", "_candidates", "_prefix", "complete", "ended")
+    __slots__ = ("_blocked", "_candidates", "_prefix", "_usage", "complete", "ended")
 
     def __init__(self) -> None:
         self.complete = False
         self.ended = False
         self._prefix: str | None = None
         """Of ids of calls that come without one; None before the first chunk."""
+        self._usage: Usage | None = None
         self._blocked = False
         self._candidates: dict[int, Candidate] = {}
 
@@ -88,7 +90,11 @@ class GenerateReader:
         return self._read_other(data, event)
 
     def end(self) -> Sequence[Event]:
-        return NOTHING
+        if self.ended or not self.complete:
+            return NOTHING
+        self.ended = True
+        events = [event for candidate in self._candidates.values() for event in candidate.finish()]
+        return events if self._usage is None else [*events, Reported(self._usage)]
 
     def _read_other(self, data: bytes, event: bytes | None) -> Sequence[Event]:
         value = unwrap(load_json(data))
@@ -126,8 +132,7 @@ class GenerateReader:
             events.append(Finished(Finish.FILTERED))
         found = self._candidates.values()
         self.complete = self._blocked or (bool(found) and all(candidate.finished for candidate in found))
-        if self.complete and usage is not None:
-            events.append(Reported(usage))
+        self._usage = usage or self._usage
         return events
 
     def _of(self, index: object) -> Candidate:

@@ -45,7 +45,7 @@ class GenerateTap(FrameTap):
         return b"".join(map(_rewrite, split_frames(frames)))
 
     def end(self) -> bytes:
-        if self._choices == 1 and self.complete and self.error is None and not self._partial.strip():
+        if self._choices == 1 and self.complete and self.error is None and not self._frames.size:
             self.ended = True  # without a look at the whole: the one candidate has finished
             return b""
         return super().end()

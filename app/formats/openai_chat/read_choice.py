@@ -152,8 +152,7 @@ class ChoiceReader:
 
     def finish(self, reason: object, stop: object = None) -> list[Event]:
         """The end of the choice. `stop`: vLLM's `stop_reason`, the sequence or the token that ended it."""
-        if isinstance(reason, str) and reason in FAILURES:
-            raise _cut_off(reason)
+        check_reason(reason)
         events: list[Event] = []
         self._start_waiting(events)
         if self._waiting():
@@ -369,7 +368,10 @@ class ChoiceReader:
         self._call = call
 
 
-def _cut_off(reason: str) -> UpstreamError:
+def check_reason(reason: object) -> None:
+    """Raises UpstreamError for a reason that says that the answer was cut off."""
     if reason == "error":
-        return error_in_body({"message": None})
-    return UpstreamError(Kind.UNAVAILABLE, "upstream_overloaded", "The upstream is overloaded.", upstream_code=reason)
+        raise error_in_body({"message": None})
+    if isinstance(reason, str) and reason in FAILURES:
+        message = "The upstream is overloaded."
+        raise UpstreamError(Kind.UNAVAILABLE, "upstream_overloaded", message, upstream_code=reason)

@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from app.core.conversation import Event, Failed, Grown, Reported, Started, Text, Thinking
+from app.core.usage import Usage
 from app.errors import UpstreamError, bad_upstream_response
 from app.formats.openai_chat.read_answer import read_index, read_start
-from app.formats.openai_chat.read_choice import ChoiceReader
+from app.formats.openai_chat.read_choice import ChoiceReader, check_reason
 from app.formats.openai_chat.read_values import broken
 from app.formats.openai_chat.reply import error_in_body
 from app.formats.openai_chat.stream import error_of_frame
@@ -58,7 +59,7 @@ _chunk = msgspec.json.Decoder(_Chunk)
 class ChatReader:
     """See `app.formats.base.EventReader`. `complete`: every choice that began has finished."""
 
-    __slots__ = ("_choices", "_quirks", "_started", "complete", "ended")
+    __slots__ = ("_choices", "_quirks", "_reasons", "_started", "_usage", "complete", "ended")
 
     def __init__(self, quirks: frozenset[str] = frozenset()) -> None:
         self.complete = False
@@ -66,6 +67,8 @@ class ChatReader:
         self._quirks = quirks
         self._started: Started | None = None
         self._choices: dict[int, ChoiceReader] = {}
+        self._usage: Usage | None = None
+        self._reasons: dict[int, tuple[object, object]] = {}
 
     def read(self, data: bytes, event: bytes | None) -> Sequence[Event]:
         if self.ended:
@@ -80,7 +83,7 @@ class ChatReader:
         return self._read_other(data, event)
 
     def end(self) -> Sequence[Event]:
-        return NOTHING
+        return self._end() if self.complete and not self.ended else NOTHING
 
     def _read_text(self, chunk: _Chunk) -> Sequence[Event] | None:
         """More text of the open block; None where a frame may tell anything else."""
@@ -89,7 +92,6 @@ class ChatReader:
         reader = self._choices.get(choice.index)
         if (
             reader is None
-            or reader.finished
             or choice.finish_reason is not None
             or choice.logprobs is not None
             or chunk.usage is not None
@@ -143,7 +145,9 @@ class ChatReader:
             events.append(self._started)
         for choice in choices or ():
             events += self._take_choice(choice, self._started.id)
-        if usage is not None:
+        if usage is not None and self.complete:
+            self._usage = usage  # told of after the ends
+        elif usage is not None:
             events.append(Reported(usage))
         return events
 
@@ -160,12 +164,12 @@ class ChatReader:
                 return []  # says nothing, and a server that knows one choice may never finish another
             reader = self._choices[index] = ChoiceReader(index, answer_id)
             self.complete = False
-        if reader.finished:
-            return []
         events = reader.take(delta or {}, choice.get("logprobs"))
         if finish:
-            events += reader.finish(finish, choice.get("stop_reason"))
-            self.complete = all(one.finished for one in self._choices.values())
+            # Told of at the end: some servers say a word more, or give every chunk a reason.
+            check_reason(finish)
+            self._reasons[index] = finish, choice.get("stop_reason")
+            self.complete = self._choices.keys() <= self._reasons.keys()
         return events
 
     def _end(self) -> Sequence[Event]:
@@ -173,10 +177,11 @@ class ChatReader:
             return self._fail(bad_upstream_response("The upstream's stream ended before it began."))
         events: list[Event] = []
         try:
-            for reader in self._choices.values():
-                if not reader.finished:
-                    events += reader.finish(None)
+            for index, reader in self._choices.items():
+                events += reader.finish(*self._reasons.get(index, (None, None)))
         except UpstreamError as failure:
             return self._fail(failure)
         self.complete = self.ended = True
+        if self._usage is not None:
+            events.append(Reported(self._usage))
         return events

@@ -79,7 +79,9 @@ RESULTS = record(
 USER = st.tuples(st.lists(RESULTS, max_size=2), st.lists(TEXTS | IMAGES | DOCUMENTS, max_size=3)).map(
     lambda parts: {"role": "user", "content": [*parts[0], *parts[1]]}
 )
-ASSISTANT = st.lists(THOUGHTS | TEXTS | CALLS | FOREIGN, min_size=1, max_size=4).map(
+# Anthropic refuses an assistant's text of nothing but blanks: none is written.
+SPOKEN = TEXTS.filter(lambda block: not block["text"].isspace())
+ASSISTANT = st.lists(THOUGHTS | SPOKEN | CALLS | FOREIGN, min_size=1, max_size=4).map(
     lambda content: {"role": "assistant", "content": content}
 )
 MIDWAY = TEXT.map(lambda text: {"role": "system", "content": text})

@@ -190,10 +190,10 @@ def test_candidates_of_their_own() -> None:
     assert [choice.blocks for choice in assemble(events).choices] == [(Text("aa"),), (Text("b"),)]
 
 
-def test_what_follows_the_end_is_ignored() -> None:
-    end = {"candidates": [candidate({"text": "a"}, finishReason="STOP")]}
+def test_every_chunk_may_have_a_reason() -> None:
+    chunks = [{"candidates": [candidate({"text": text}, finishReason="STOP")]} for text in ("a", "b")]
 
-    assert stream(end, {"candidates": [candidate({"text": "b"})]}) == stream(end)
+    assert assemble(stream(*chunks)).choices == (Choice((Text("ab"),), Finish.STOP),)
 
 
 def test_logprobs() -> None:

@@ -366,18 +366,34 @@ def test_blocks_of_a_stream(deltas: list[dict[str, Any]], blocks: tuple[Any, ...
             id="null delta",
         ),
         pytest.param([chunk(content="x"), DONE], None, id="no finish"),
-        pytest.param([chunk(content="x", finish="stop"), chunk(content="late"), DONE], None, id="after the end"),
     ],
 )
 def test_frames_of_a_stream(frames: list[bytes], usage: Usage | None) -> None:
     reader = FORMAT.open_reader(NOTHING)
     events = [event for frame in frames for event in reader.read(frame, None)]
+    events += reader.end()
 
     assert events[:3] == [Started("c1", "up", 7), BlockStarted(Text("x")), BlockEnded()]
     assert events[3] == Finished(Finish.STOP)
     assert events[4:] == ([] if usage is None else [Reported(usage)])
-    assert (reader.complete, reader.ended) == (True, frames[-1] == DONE)
+    assert (reader.complete, reader.ended) == (True, True)
     assert list(reader.end()) == []
+
+
+def test_a_reason_in_every_chunk_ends_nothing() -> None:
+    late = chunk(finish="stop", tool_calls=[call(0, id="a", name="f", arguments='{"x":1}')])
+    told = read_stream(chunk(content="x", finish="stop"), chunk(content="y", finish="stop"), late, DONE)
+
+    assert told.choices == (Choice((Text("xy"), CALL), Finish.TOOL_CALLS),)
+
+
+def test_a_call_without_a_name_is_the_upstreams_fault() -> None:
+    reader = FORMAT.open_reader(NOTHING)
+    reader.read(chunk(finish="stop", tool_calls=[call(0, id="a")]), None)
+    (failed,) = reader.read(DONE, None)
+
+    assert isinstance(failed, Failed)
+    assert failed.error.code == "upstream_bad_response"
 
 
 def test_a_stream_that_breaks_off_is_not_complete() -> None:
@@ -397,7 +413,7 @@ def test_choices_that_come_interleaved() -> None:
         chunk(1, "length"),
     )
     reader = FORMAT.open_reader(NOTHING)
-    states = [reader.read(frame, None) and reader.complete for frame in frames]
+    states = [(reader.read(frame, None), reader.complete)[1] for frame in frames]
 
     assert states == [False] * 5 + [True]
     assert read_stream(*frames).choices == (
@@ -453,7 +469,6 @@ def test_xais_reasoning_is_added_up() -> None:
         pytest.param(chunk(tool_calls=[call(0, name=1)]), None, "upstream_bad_response", id="a call"),
         pytest.param(chunk(tool_calls=[call(0, name="f", arguments=1)]), None, "upstream_bad_response", id="arguments"),
         pytest.param(chunk(reasoning_details=[{"text": 1}]), None, "upstream_bad_response", id="details"),
-        pytest.param(chunk(finish="stop", tool_calls=[call(0, id="a")]), None, "upstream_bad_response", id="no name"),
     ],
 )
 def test_a_frame_that_fails(frame: bytes, event: bytes | None, code: str) -> None:
@@ -587,5 +602,5 @@ def test_calls_that_grow_side_by_side_are_told_one_after_another() -> None:
         chunk = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"tool_calls": calls}}]}
         events += reader.read(json.dumps(chunk).encode(), None)
     last = {"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}
-    events += reader.read(json.dumps(last).encode(), None)
+    events += [*reader.read(json.dumps(last).encode(), None), *reader.end()]
     assert assemble(events).choices[0].blocks == (ToolCall("a", "f", '{"x":1}'), ToolCall("b", "g", '{"y":2}'))
