@@ -20,7 +20,7 @@ from app.providers.gemini.inline import content_type
 from app.providers.media import Handle, Reply, Site
 
 PNG = Attachment(content_type="image/png", data=b"png")
-(GEMINI,) = PROVIDERS
+GEMINI = PROVIDERS[0]
 
 
 def job(model: str = "omni", images: int = 0, scope: Scope = Scope.VIDEOS, **fields: Any) -> Job:
