@@ -128,7 +128,9 @@ def _thinking(ask: Ask, cap: int, left_out: list[str]) -> dict[str, Any]:
         if cap <= LEAST_BUDGET:  # no budget fits below such a cap
             left_out.append(ask.field("reasoning"))
             return {}
-        budget = min(max(reasoning.budget, LEAST_BUDGET), cap - 1)
+        budget = max(reasoning.budget, LEAST_BUDGET)
+        if budget >= cap:  # some of the cap is for the answer
+            budget = min(max(cap * 3 // 4, LEAST_BUDGET), cap - 1)
         thinking = {"type": "enabled", "budget_tokens": budget}
     elif reasoning.adaptive or reasoning.budget is not None or reasoning.show:
         thinking = {"type": "adaptive"}  # what is to be shown must be thought

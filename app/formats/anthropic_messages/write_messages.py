@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64decode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 from zlib import crc32
 
 import msgspec
+from msgspec.structs import replace
 
 from app.core.conversation import (
     Ask,
@@ -37,6 +39,9 @@ from app.formats.anthropic_messages.fields import CARRIES, NAME, TITLE, VENDOR
 from app.formats.fields import cannot_carry
 
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+ALIASES: Mapping[str, str] = MappingProxyType({"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg"})
+"""What other vendors take for these types."""
+
 PDF = "application/pdf"
 LONG_CACHES = frozenset({"30m", "1h", "12h"})
 
@@ -154,6 +159,8 @@ class MessageWriter:
         if block.detail is not None:
             self._drop("image_detail")
         media = block.media
+        if media.media_type is not None and media.media_type in ALIASES:
+            media = replace(media, media_type=ALIASES[media.media_type])
         if media.data is not None and media.media_type not in IMAGE_TYPES:
             raise self._refuse("image", f"its type must be one of {', '.join(sorted(IMAGE_TYPES))}")
         return self._cached({"type": "image", "source": self._source(media, "image_url")}, block.cache)

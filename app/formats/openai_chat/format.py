@@ -81,10 +81,10 @@ class OpenAIChat:
         return read_answer.read_answer(body, quirks)
 
     def write_answer(self, answer: Answer, request: Request, ask: Ask, stamp: Stamp) -> bytes:
-        return write_answer.write_answer(answer, request.model, ask, stamp)
+        return write_answer.write_answer(answer, request.model, stamp)
 
     def open_reader(self, quirks: frozenset[str]) -> EventReader:
         return ChatReader(quirks)
 
     def open_writer(self, request: Request, ask: Ask, stamp: Stamp) -> EventWriter:
-        return ChatWriter(request.model, ask, stamp, wants_usage=request.wants_usage)
+        return ChatWriter(request.model, stamp, wants_usage=request.wants_usage)

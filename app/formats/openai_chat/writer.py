@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.core.conversation import (
-    Ask,
     Block,
     BlockEnded,
     BlockStarted,
@@ -38,7 +37,7 @@ from app.formats.openai_chat.stream import DONE
 from app.formats.openai_chat.thoughts import is_bound, write_details
 from app.formats.openai_chat.turn import GAP, move_citation, write_citation, write_signature
 from app.formats.openai_chat.usage import write_usage
-from app.formats.openai_chat.write_answer import FINISHES, custom_tools, unwrap, write_images, write_logprobs
+from app.formats.openai_chat.write_answer import FINISHES, write_images, write_logprobs
 
 NOTHING = b""
 
@@ -46,9 +45,9 @@ NOTHING = b""
 class ChatWriter:
     """See `app.formats.base.EventWriter`. `wants_usage`: the client asked for a chunk of usage."""
 
-    __slots__ = ("_choices", "_customs", "_head", "_tail", "_usage", "_wants_usage")
+    __slots__ = ("_choices", "_head", "_tail", "_usage", "_wants_usage")
 
-    def __init__(self, model: str, ask: Ask, stamp: Stamp, *, wants_usage: bool) -> None:
+    def __init__(self, model: str, stamp: Stamp, *, wants_usage: bool) -> None:
         head = {
             "id": f"chatcmpl-{stamp.id}",
             "object": "chat.completion.chunk",
@@ -59,7 +58,6 @@ class ChatWriter:
         # With `include_usage`, OpenAI's own chunks say that theirs isn't the one with the usage.
         self._tail = b'],"usage":null}\n\n' if wants_usage else b"]}\n\n"
         self._wants_usage = wants_usage
-        self._customs = custom_tools(ask)
         self._choices: dict[int, _Choice] = {}
         self._usage: Usage | None = None
 
@@ -93,7 +91,7 @@ class ChatWriter:
         choice = self._choices.get(index)
         if choice is not None:
             return choice, NOTHING
-        choice = self._choices[index] = _Choice(index, self._head, self._tail, self._customs)
+        choice = self._choices[index] = _Choice(index, self._head, self._tail)
         return choice, choice.frame({"role": "assistant", "content": ""})
 
 
@@ -105,7 +103,6 @@ class _Choice:
         "_bound",
         "_calls",
         "_citations",
-        "_customs",
         "_delta",
         "_details",
         "_end",
@@ -125,12 +122,11 @@ class _Choice:
         "finished",
     )
 
-    def __init__(self, index: int, head: bytes, tail: bytes, customs: frozenset[str]) -> None:
+    def __init__(self, index: int, head: bytes, tail: bytes) -> None:
         self.finished = False
         self._delta = b"%b{" % head + b'"index":%d,"delta":' % index
         self._tail = tail
         self._end = b',"logprobs":null,"finish_reason":null}' + tail
-        self._customs = customs
         self._block: Block | None = None
         self._last: type | None = None
         """Of the block before, for the gap between texts."""
@@ -233,15 +229,14 @@ class _Choice:
         told: dict[str, Any] = {"index": self._calls, "id": call.id, "type": "function"}
         if bound is not None and bound.signature is not None:
             told["extra_content"] = write_signature(bound.signature)
-        if call.custom or call.name in self._customs:
+        if call.custom:
             told |= {"type": "custom", "custom": {"name": call.name, "input": ""}}
             field = b'"custom":{"input":'
         else:
             told["function"] = {"name": call.name, "arguments": ""}
             field = b'"function":{"arguments":'
-        if call.custom or call.name not in self._customs:
-            self._prefix = self._delta + b'{"tool_calls":[{"index":%d,' % self._calls + field
-            self._suffix = b"}}]}" + self._end
+        self._prefix = self._delta + b'{"tool_calls":[{"index":%d,' % self._calls + field
+        self._suffix = b"}}]}" + self._end
         written = self.frame({"tool_calls": [told]})
         return head + written + (self.grow(call.arguments) if call.arguments else NOTHING)
 
@@ -278,12 +273,8 @@ class _Choice:
         return self._detail(thought, None)
 
     def _close_call(self, block: ToolCall) -> bytes:
-        """A custom tool's text may have stood inside JSON, which only the whole of it tells. No arguments are `{}`."""
-        if self._prefix:
-            return NOTHING if self._grew or block.custom else self.grow("{}")
-        text = unwrap("".join(self._pieces))
-        self._pieces = []
-        return self.frame({"tool_calls": [{"index": self._calls, "custom": {"input": text}}]}) if text else NOTHING
+        """No arguments are `{}`."""
+        return NOTHING if self._grew or block.custom else self.grow("{}")
 
     def _sign(self, call_id: str | None) -> bytes:
         """The entry of Google's signature, now that it is known what it signs."""

@@ -39,7 +39,7 @@ def read_answer(body: bytes) -> Answer:
     output = value.get("output")
     if not isinstance(output, list):
         raise bad_upstream_response("The upstream's answer has no output.")
-    if value.get("status", "completed") not in DONE:
+    if read_text(value, "status", "completed") not in DONE:
         raise bad_upstream_response("The upstream hasn't finished its answer.")
     blocks: list[Block] = []
     tokens: list[Token] = []

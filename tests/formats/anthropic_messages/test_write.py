@@ -85,7 +85,7 @@ PLAIN = {"model": "up", "max_tokens": 4096, "messages": [{"role": "user", "conte
         ({"reasoning": Reasoning(budget=2000, show=False)},
          {"thinking": {"type": "enabled", "budget_tokens": 2000, "display": "omitted"}}),
         ({"reasoning": Reasoning(budget=100)}, {"thinking": {"type": "enabled", "budget_tokens": 1024}}),
-        ({"reasoning": Reasoning(budget=9000)}, {"thinking": {"type": "enabled", "budget_tokens": 4095}}),
+        ({"reasoning": Reasoning(budget=9000)}, {"thinking": {"type": "enabled", "budget_tokens": 3072}}),
         ({"service_tier": "auto"}, {}),
         ({"service_tier": "default"}, {"service_tier": "standard_only"}),
         ({"service_tier": "priority"}, {"speed": "fast"}),

@@ -38,7 +38,6 @@ from app.core.conversation import (
     Text,
     Thinking,
     Token,
-    Tool,
     ToolCall,
     Weighed,
 )
@@ -48,7 +47,6 @@ from app.formats.openai_chat.usage import read_usage, write_usage
 from tests.formats.openai_chat.conversions import (
     STAMP,
     USER,
-    foreign,
     frames_of,
     read,
     read_stream,
@@ -285,27 +283,6 @@ def test_what_blocks_become(blocks: tuple[Block, ...], fields: dict[str, Any]) -
     told = judge_stream(write_stream(list(events_of(answer(*blocks)))), strict=strict).choices[0].message.model_dump()
     for name in fields.keys() - {"tool_calls"}:
         assert (told.get(name) or None) == fields[name]
-
-
-def test_a_custom_tool_comes_back_as_one_from_an_upstream_that_knows_functions_alone() -> None:
-    ask = foreign(tools=(Tool("run", custom=True), Tool("f")))
-    wrapped = answer(ToolCall("a", "run", '{"input":"print(1)"}'), ToolCall("b", "f", '{"input":"x"}'))
-    pieces: list[Event] = [
-        Started("u1", "up"),
-        BlockStarted(ToolCall("a", "run", "")),
-        *map(Grown, ('{"inp', 'ut":"print', '(1)"}')),
-        BlockEnded(),
-        Finished(Finish.TOOL_CALLS),
-    ]
-
-    custom, function = write_whole(wrapped, ask)["choices"][0]["message"]["tool_calls"]
-    assert custom == {"id": "a", "type": "custom", "custom": {"name": "run", "input": "print(1)"}}
-    assert function["function"] == {"name": "f", "arguments": '{"input":"x"}'}
-    told = [json.loads(frame)["choices"][0]["delta"] for frame in frames_of(write_stream(pieces, ask))[1:3]]
-    assert told == [
-        {"tool_calls": [{"index": 0, "id": "a", "type": "custom", "custom": {"name": "run", "input": ""}}]},
-        {"tool_calls": [{"index": 0, "custom": {"input": "print(1)"}}]},
-    ]
 
 
 def test_probabilities_go_with_their_text() -> None:
