@@ -13,11 +13,22 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from app.db.embedded import EmbeddedPostgres
 from tests.demo.process import DemoProcess, run_demo
 from tests.gateway import Gateway, Operator
 from tests.ledger.bank import migrated
+
+QUICK_EXAMPLES = 50
+"""Examples of each property in the quick run; the long one tries twice as many."""
+
+settings.register_profile("quick", max_examples=QUICK_EXAMPLES)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("markexpr", "") != "long":
+        settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")

@@ -47,11 +47,17 @@ SIGNATURES = """## Thoughts and their signatures
 
 Vendors sign what their models thought, and want it back unchanged. Each format has a place for that, and SDK users who send
 an assistant's turn back as they got it send the signature along: `signature` of Anthropic's thinking blocks,
-`thoughtSignature` of Gemini's parts, `encrypted_content` of OpenAI's reasoning items, and in Chat Completions
-`reasoning_details` (OpenRouter's shape; Gemini's also as `extra_content.google.thought_signature` of a tool call). Another
-vendor's signature stands there under the gateway's mark, and comes off when it goes back to that vendor. It is never given
-to another one: a conversation that changes its vendor goes on without the old one's thoughts, and
-`x-relaygate-dropped` says so.
+`thoughtSignature` of Gemini's parts, `encrypted_content` of OpenAI's reasoning items. Another vendor's signature stands there
+under the gateway's mark, and comes off when it goes back to that vendor. In Chat Completions they stand in
+`reasoning_details` (OpenRouter's shape, whose `format` names the vendor), and Gemini's also in a tool call's
+`extra_content.google.thought_signature`. No vendor is given another one's: a conversation that changes its vendor goes on
+without the old one's thoughts, and `x-relaygate-dropped` says so.
+
+How much a model thinks is one thing, whether its thoughts are shown another. `reasoning_effort` of Chat Completions only says
+how much, as it does at OpenAI; `reasoning: {"effort": "high"}` (OpenRouter's words) shows them as well, at every vendor.
+
+A custom tool of OpenAI's, which takes plain text, is a tool with one text field at other vendors, and comes back as a custom
+call.
 """
 
 

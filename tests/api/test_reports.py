@@ -19,6 +19,7 @@ from tests.demo.process import DemoProcess
 from tests.gateway import Customer, Gateway, Operator
 
 
+@pytest.mark.long
 def test_reports_hold_up_nothing_but_reports(
     start_gateway: Callable[..., Gateway], demo: DemoProcess, thread_pool: ThreadPoolExecutor
 ) -> None:
@@ -79,6 +80,7 @@ async def test_no_more_reports_wait_than_may(gateway: Gateway) -> None:
     await database.close()
 
 
+@pytest.mark.long
 def test_a_holders_report_is_ended_after_five_seconds(start_gateway: Callable[..., Gateway], demo: DemoProcess) -> None:
     gateway = start_gateway()
     operator = Operator(gateway, demo.url)

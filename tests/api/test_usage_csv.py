@@ -168,6 +168,7 @@ def _worker(gateway: Gateway) -> psutil.Process:
     return serving
 
 
+@pytest.mark.long
 def test_many_lines_in_flat_memory(gateway: Gateway, full: Customer) -> None:
     process = _worker(gateway)
     with gateway.admin() as admin:
@@ -188,6 +189,7 @@ def test_many_lines_in_flat_memory(gateway: Gateway, full: Customer) -> None:
     assert peak - before < size // 2
 
 
+@pytest.mark.long
 def test_a_reader_that_stalls_holds_no_connection(
     start_gateway: Callable[..., Gateway], gateway: Gateway, full: Customer
 ) -> None:

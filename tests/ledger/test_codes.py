@@ -163,7 +163,7 @@ async def test_a_redeemed_code_is_a_grant(bank: Bank) -> None:
     async with bank.engine.connect() as connection:
         first, second = await list_codes(connection, batch.id, after=0, limit=10)
         assert await list_codes(connection, batch.id, after=first.id, limit=10) == [second]
-        newest, _ = await list_batches(connection, before=None, limit=2)
+        newest = (await list_batches(connection, before=None, limit=2))[0]
         assert (newest.id, newest.redeemed, newest.open) == (batch.id, 1, 1)
         assert batch.id not in {found.id for found in await list_batches(connection, before=batch.id, limit=9)}
     assert (first.hint, first.account_id, first.key_id) == (hint_of(code), customer.account_id, customer.key_id)

@@ -34,7 +34,7 @@ def failure_of(client: Client, status: int, call: Callable[[], Seen]) -> Failure
     return client.read_failure(caught.value)
 
 
-@cells()
+@cells(main=True)
 def test_a_refusal_is_told_in_the_upstreams_words(cell: Cell) -> None:
     for call in (cell.ask, cell.stream):
         failure = failure_of(cell.client, 400, lambda call=call: call(talk(), status=400))  # type: ignore[misc]

@@ -67,7 +67,7 @@ def test_an_effort_is_told(cell: Cell) -> None:
     cell.assert_received(asked)
 
 
-@cells()
+@cells(main=True)
 def test_reasoning_of_whole_and_streamed_answers_agrees(cell: Cell) -> None:
     asked = talk(thinks=True)
     streamed = cell.stream(asked)

@@ -9,7 +9,7 @@ from tests.matrix.talk import Said, Talk, User, talk
 REPLY = "The answer is – after some thought – forty-two. 🙂"
 
 
-@cells()
+@cells(main=True)
 def test_text(cell: Cell) -> None:
     seen = cell.ask(talk("What is it?", cap=300), reply=REPLY)
 
@@ -63,7 +63,7 @@ def test_a_stop_sequence_ends_the_text(cell: Cell) -> None:
         assert cell.stream(asked, reply="one two STOP three").told == seen.told
 
 
-@cells()
+@cells(main=True)
 def test_a_cap_ends_the_text(cell: Cell) -> None:
     asked = talk(cap=40)
     seen = cell.ask(asked, tokens=300)

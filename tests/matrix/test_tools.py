@@ -48,7 +48,7 @@ def test_a_tool_is_called(cell: Cell) -> None:
     assert cell.stream(asked, tool=1).told == seen.told
 
 
-@cells()
+@cells(main=True)
 @pytest.mark.parametrize("how", ["whole", "streamed"])
 def test_parallel_calls_are_answered(cell: Cell, how: str) -> None:
     asked = talk(tools=TOOLS)

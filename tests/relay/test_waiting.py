@@ -86,7 +86,13 @@ async def test_a_free_model_and_a_sure_refusal_dont_queue(line: Line) -> None:
     assert [(await other).status_code for other in (first, *others)] == [200, 200, 200, 200]
 
 
-@pytest.mark.parametrize("options", ["tokens=3", "tokens=3&usage=missing"], ids=["reported", "estimated"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param("tokens=3", id="reported"),
+        pytest.param("tokens=3&usage=missing", id="estimated", marks=pytest.mark.long),
+    ],
+)
 async def test_one_after_the_other_is_no_concurrency(
     start_gateway: Callable[..., Gateway], demo: DemoProcess, options: str
 ) -> None:
