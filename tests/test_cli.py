@@ -384,6 +384,7 @@ def test_demo_runs_the_demo_upstream(shell: Shell) -> None:
             process.wait(10)
 
 
+@pytest.mark.long
 def test_shares_the_embedded_database_with_a_running_gateway(work_dir: Path, loaded: Zygote) -> None:
     """Before, beside and after `relaygate serve`, on nothing but a data directory."""
     folder = work_dir / "own"

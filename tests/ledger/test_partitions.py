@@ -92,6 +92,7 @@ async def _busy_past(bank: Bank, month: Month, months: int) -> Customer:
     return customer
 
 
+@pytest.mark.long
 def test_a_worker_does_all_of_it_at_its_start(start_gateway: Callable[..., Gateway], month: Month) -> None:
     first = start_gateway()
     assert first.stop() == 0

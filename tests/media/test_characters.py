@@ -270,6 +270,7 @@ def test_what_the_operator_left_out_is_said(agency: Agency, customer: Customer, 
         agency.operator.call("PUT", f"/models/{MODEL}", json={"kind": "video", "price": {"per_call": "0.25"}})
 
 
+@pytest.mark.long
 def test_a_process_that_dies_over_one_charges_nothing(
     start_gateway: Callable[..., Gateway], platform: Platform
 ) -> None:
@@ -336,6 +337,7 @@ def test_strangers_get_a_401(agency: Agency, method: str, path: str) -> None:
 # -- the whole way -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_video_is_called_back_about_becomes_a_character_and_is_mentioned(
     start_gateway: Callable[..., Gateway], demo: DemoProcess
 ) -> None:

@@ -81,6 +81,7 @@ async def test_open_streams_are_finished(started: Callable[..., tuple[Gateway, O
     assert "Traceback" not in gateway.log
 
 
+@pytest.mark.long
 async def test_what_takes_longer_is_cut_and_settled(started: Callable[..., tuple[Gateway, Operator]]) -> None:
     gateway, operator = started(RELAYGATE_DRAIN="1")
     customer, model = operator.customer(), demo_model(operator, "chunks=400&chunk_ms=50")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import aiohttp
+import pytest
 
 from tests.demo.process import DemoProcess
 from tests.gateway import Gateway, Operator
@@ -16,6 +17,7 @@ STREAMS = 200
 LEASE = 4.0
 
 
+@pytest.mark.long
 async def test_kill_9_with_200_open_streams(start_gateway: Callable[..., Gateway], demo: DemoProcess) -> None:
     gateway = start_gateway(RELAYGATE_LEASE=str(LEASE))
     survivor = start_gateway(gateway.database_url, RELAYGATE_LEASE=str(LEASE))

@@ -78,6 +78,7 @@ def test_what_a_killed_worker_had_under_way_is_delivered_again_under_its_id(
         assert (delivery["state"], [attempt["number"] for attempt in delivery["tried"]]) == ("delivered", [2])
 
 
+@pytest.mark.long
 def test_what_a_stopping_worker_had_under_way_is_given_back(
     start_gateway: Callable[..., Gateway], open_desk: Open, receiver: Receiver
 ) -> None:
@@ -96,6 +97,7 @@ def test_what_a_stopping_worker_had_under_way_is_given_back(
     assert desk.tried(customer, 1)["state"] == "delivered"
 
 
+@pytest.mark.long
 def test_a_process_that_only_serves_sends_samples_and_nothing_else(
     start_gateway: Callable[..., Gateway], open_desk: Open, receiver: Receiver
 ) -> None:
@@ -112,6 +114,7 @@ def test_a_process_that_only_serves_sends_samples_and_nothing_else(
     assert receiver.calls.empty()
 
 
+@pytest.mark.long
 def test_a_short_trouble_of_the_database_repeats_no_message(desk: Desk, receiver: Receiver) -> None:
     customer = desk.customer(receiver.url(), "0.75")
     # The first two times that the attempt is written down fail; a sequence counts on in transactions that are rolled back.
@@ -134,6 +137,7 @@ def test_a_short_trouble_of_the_database_repeats_no_message(desk: Desk, receiver
     desk.execute("DROP TRIGGER trouble ON delivery_attempts")
 
 
+@pytest.mark.long
 def test_a_secret_that_can_t_be_decrypted_is_waited_for(
     start_gateway: Callable[..., Gateway], open_desk: Open, receiver: Receiver
 ) -> None:
