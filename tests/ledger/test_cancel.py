@@ -129,7 +129,7 @@ async def test_in_the_very_turn_in_which_the_database_was_lost(bank: Bank) -> No
 
 async def test_everyone_at_once(bank: Bank) -> None:
     """Callers that go at every turn of the loop's: no hold outlives its caller."""
-    customer = await bank.customer(10_000, quota=10_000)
+    customer = await bank.customer(20_000, quota=20_000)
     writer = bank.writer()
     kept: list[Hold] = []
     for turns in range(40):
