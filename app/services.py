@@ -82,7 +82,7 @@ class Services:
         self.characters = Characters(
             self.database.engine, self.catalog, self.caller, self.ledger, self.waiting_room, self.egress
         )
-        self.desk = TaskDesk(self.database.engine, self.catalog, self.storage, self.characters)
+        self.desk = TaskDesk(self.database.engine, self.catalog, self.storage)
         self.follower = Follower(self.desk)
         results = Results(self.storage, self.caller, self.egress)
         endings = Endings(self.database.engine, self.storage, results, self.view)

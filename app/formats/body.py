@@ -15,6 +15,7 @@ from app.errors import invalid_request
 MAX_OUTPUT_CAP = 10_000_000
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_value = msgspec.json.Decoder().decode
 _integer = msgspec.json.Decoder(int | None)
 _string = msgspec.json.Decoder(str)
 _boolean = msgspec.json.Decoder(bool | None)
@@ -93,6 +94,23 @@ def _refuse_constant(name: str) -> None:
 
 def _reason(error: msgspec.DecodeError) -> str:
     return str(error).removeprefix("JSON is malformed: ").rstrip(".").lower()
+
+
+def decode_json(raw: bytes | msgspec.Raw) -> Any:
+    """The value of a field, or of a whole body. Raises GatewayError 400 for what is no JSON.
+
+    Escaped lone surrogates, which clients cut out of emojis, are no reason to refuse it.
+    """
+    try:
+        return _value(raw)
+    except RecursionError as error:
+        raise invalid_request("The request body is nested too deeply.", code="invalid_json") from error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        return json.loads(bytes(raw))
+    except (ValueError, RecursionError) as error:
+        raise invalid_request("The request body isn't valid JSON.", code="invalid_json") from error
 
 
 def is_set(value: msgspec.Raw | None) -> bool:

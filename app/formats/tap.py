@@ -7,6 +7,7 @@ the raw bytes are kept, and digested in blocks, in case the upstream never repor
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -19,6 +20,9 @@ MAX_FRAME = 16 * 1024 * 1024
 """A frame larger than this is a fault: without a bound, an upstream that sends no line end would fill the memory."""
 
 DIGEST_BYTES = 64 * 1024
+
+ERROR_EVENT = re.compile(rb"(?:^|[\r\n])event: ?error")
+"""A frame that is an error by its name, whatever its data look like."""
 
 
 class FrameTap(ABC):

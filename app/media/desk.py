@@ -20,7 +20,7 @@ from app.core.media import Attachment, Job, Scope
 from app.errors import GatewayError, Kind
 from app.media import store
 from app.media.character_ways import maker_of, refuse_characters
-from app.media.characters import Characters, pin_for
+from app.media.characters import pin_for
 from app.media.route import find_model, find_ways, most
 from app.media.storage import Storage, StorageError, new_input_key
 from app.media.store import NewTask, Refused
@@ -35,11 +35,10 @@ SECONDS_BY_SCOPE = {Scope.IMAGES: 900.0, Scope.VIDEOS: 3600.0, Scope.AUDIO: 900.
 class TaskDesk:
     """Opens, finds, lists, cancels and deletes the tasks of accounts."""
 
-    def __init__(self, engine: AsyncEngine, catalog: Catalog, storage: Storage, characters: Characters) -> None:
+    def __init__(self, engine: AsyncEngine, catalog: Catalog, storage: Storage) -> None:
         self._engine = engine
         self._catalog = catalog
         self._storage = storage
-        self._characters = characters
 
     async def submit(
         self,

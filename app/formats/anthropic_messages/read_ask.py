@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +18,7 @@ from app.formats.anthropic_messages.read_messages import (
     read_system,
 )
 from app.formats.base import Request
+from app.formats.body import decode_json
 from app.formats.fields import cannot_carry, unknown_field
 from app.formats.values import (
     as_array,
@@ -39,17 +39,13 @@ ANY = "other formats"
 EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
 DISPLAYS = MappingProxyType({None: None, "summarized": True, "omitted": False})
 
-_decode = msgspec.json.Decoder().decode
 
 Found = dict[str, Any]
 
 
 def read_ask(request: Request) -> Ask:
     """Raises GatewayError 400 naming a field that is wrong, unknown, or that no other format has."""
-    try:
-        value = _decode(request.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = json.loads(request.body)  # escaped lone surrogates, which the fast decoder refuses
+    value = decode_json(request.body)
     if request.output_cap == 0:
         raise cannot_carry("max_tokens", ANY, "0 fills a cache at Anthropic, and nothing elsewhere")
     left_out: list[str] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from app.core.sse import frame_data, frame_event
@@ -10,11 +9,9 @@ from app.formats.anthropic_messages.reply import error_in_body, text_of_block
 from app.formats.anthropic_messages.usage import merge_usage, read_usage
 from app.formats.framing import write_event
 from app.formats.refusals import load_json
-from app.formats.tap import FrameTap
+from app.formats.tap import ERROR_EVENT, FrameTap
 
 STOP = write_event({"type": "message_stop"})
-
-_ERROR_EVENT = re.compile(rb"(?:^|[\r\n])event: ?error")
 
 
 class MessagesTap(FrameTap):
@@ -29,7 +26,7 @@ class MessagesTap(FrameTap):
     def _has_marker(self, chunk: bytes) -> bool:
         # The types of the frames that matter, and of no other: message_start, message_delta, message_stop.
         return b'"message_' in chunk or (
-            b"error" in chunk and (b'"error"' in chunk or _ERROR_EVENT.search(chunk) is not None)
+            b"error" in chunk and (b'"error"' in chunk or ERROR_EVENT.search(chunk) is not None)
         )
 
     def _start_of_marked(self, chunk: bytes) -> int:

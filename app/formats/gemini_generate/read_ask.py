@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +10,7 @@ import msgspec
 
 from app.core.conversation import Ask, Reasoning, Schema
 from app.formats.base import Request
+from app.formats.body import decode_json
 from app.formats.fields import cannot_carry, unknown_field
 from app.formats.gemini_generate.fields import CLIENT_NAMES, DENIED, LEFT_OUT, NAME, TITLE
 from app.formats.gemini_generate.read_contents import OTHERS, ContentReader, check_names, read_system
@@ -35,7 +35,6 @@ TIERS = {"standard": None, "flex": "flex", "priority": "priority"}
 MODALITIES = ("TEXT", "IMAGE", "AUDIO")
 JSON, TEXT = "application/json", "text/plain"
 
-_decode = msgspec.json.Decoder().decode
 
 Found = dict[str, Any]
 Read = Callable[[Any, str, Found, list[str]], None]
@@ -43,10 +42,7 @@ Read = Callable[[Any, str, Found, list[str]], None]
 
 def read_ask(request: Request) -> Ask:
     """Raises GatewayError 400 naming a field that is wrong, unknown, or that no other format has."""
-    try:
-        value = _decode(request.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = json.loads(request.body)  # escaped lone surrogates, which the fast decoder refuses
+    value = decode_json(request.body)
     left_out: list[str] = []
     found: Found = {}
     _read_fields(respell(value), "", _TOP, found, left_out)

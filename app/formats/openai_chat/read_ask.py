@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
-
 from app.core.conversation import Ask, Cache
-from app.errors import invalid_request
 from app.formats.base import Request
-from app.formats.body import is_set
+from app.formats.body import decode_json, is_set
 from app.formats.fields import unknown_field
 from app.formats.openai_chat.fields import CLIENT_NAMES, DENIED, LEFT_OUT, NAME, TITLE
 from app.formats.openai_chat.read_messages import MessageReader
@@ -36,7 +32,6 @@ from app.formats.values import (
 VERBOSITIES = ("low", "medium", "high")
 MOST_LOGPROBS = 20
 
-_decode = msgspec.json.Decoder().decode
 
 _KNOWN = frozenset({"model", "stream", "messages", "max_completion_tokens", "max_tokens", "n"})
 """What `Request` holds already, and the messages."""
@@ -54,7 +49,7 @@ def read_ask(request: Request) -> Ask:
     for name, raw in request.fields.items():
         if name in _KNOWN:
             continue
-        value = decode_field(raw)
+        value = decode_json(raw)
         if value is None:
             continue
         read = _READERS.get(name)
@@ -71,7 +66,7 @@ def read_ask(request: Request) -> Ask:
     if request.output_cap is not None and not is_set(request.fields.get("max_completion_tokens")):
         names["output_cap"] = "max_tokens"
     messages = MessageReader(left_out)
-    messages.read(decode_field(request.conversation))
+    messages.read(decode_json(request.conversation))
     if messages.thoughts is not None:
         names["thinking"] = messages.thoughts
     return Ask(
@@ -86,20 +81,6 @@ def read_ask(request: Request) -> Ask:
         dropped=tuple(dict.fromkeys(left_out)),
         **found,
     )
-
-
-def decode_field(raw: msgspec.Raw) -> Any:
-    """A field's value. Escaped lone surrogates, which clients cut out of emojis, are no reason to refuse it."""
-    try:
-        return _decode(raw)
-    except RecursionError as error:
-        raise invalid_request("The request body is nested too deeply.", code="invalid_json") from error
-    except msgspec.DecodeError:
-        pass
-    try:
-        return json.loads(bytes(raw))
-    except (ValueError, RecursionError) as error:
-        raise invalid_request("The request body isn't valid JSON.", code="invalid_json") from error
 
 
 def _read_odd(name: str, value: object, left_out: list[str]) -> None:

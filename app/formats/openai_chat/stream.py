@@ -9,14 +9,12 @@ from app.core.sse import frame_data, frame_event
 from app.formats.openai_chat.reply import error_in_body, text_of_choice
 from app.formats.openai_chat.usage import read_usage
 from app.formats.refusals import load_json
-from app.formats.tap import FrameTap
+from app.formats.tap import ERROR_EVENT, FrameTap
 
 DONE = b"data: [DONE]\n\n"
 
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 """With `include_usage` OpenAI puts `"usage":null` on every chunk: only an object is worth parsing a frame for."""
-
-_ERROR_EVENT = re.compile(rb"(?:^|[\r\n])event: ?error")
 
 
 class ChatTap(FrameTap):
@@ -33,7 +31,7 @@ class ChatTap(FrameTap):
     def _has_marker(self, chunk: bytes) -> bool:
         return (
             b"[DONE]" in chunk
-            or (b"error" in chunk and (b'"error"' in chunk or _ERROR_EVENT.search(chunk) is not None))
+            or (b"error" in chunk and (b'"error"' in chunk or ERROR_EVENT.search(chunk) is not None))
             or (b'"usage"' in chunk and _USAGE.search(chunk) is not None)
         )
 

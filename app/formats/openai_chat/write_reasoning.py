@@ -7,10 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 from app.core.conversation import Reasoning
+from app.formats.efforts import LOW_BUDGET, MEDIUM_BUDGET, effort_of
 from app.formats.openai_chat.quirks import ENABLE_THINKING, NO_STOP_WITH_REASONING, THINKING_SWITCH
-
-LOW_BUDGET, MEDIUM_BUDGET = 2048, 8192
-"""Tokens up to which a budget is called low, or medium. Nobody documents an equal; these are the gateway's own."""
 
 _DEEPSEEK: Mapping[str, str] = MappingProxyType(
     {"minimal": "low", "low": "low", "medium": "high", "high": "high", "xhigh": "max", "max": "max"}
@@ -40,11 +38,7 @@ def _effort(reasoning: Reasoning) -> str | None:
         return "none"
     if reasoning.effort is not None or budget is None:
         return reasoning.effort
-    if budget < 0:
-        return None
-    if budget <= LOW_BUDGET:
-        return "low"
-    return "medium" if budget <= MEDIUM_BUDGET else "high"
+    return effort_of(budget)
 
 
 def _switch(effort: str | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from app.core.conversation import Ask, Citation, Finish, Image, Refusal, Text, Thinking, Token, ToolCall
 from app.core.usage import Usage
 from app.formats.base import Request, Stamp
-from app.formats.openai_responses.read_ask import decode_field
+from app.formats.body import decode_json
 from app.formats.openai_responses.sealed import seal_thought
 from app.formats.openai_responses.usage import write_usage
 from app.formats.openai_responses.write_tools import write_tool
@@ -61,7 +61,7 @@ def open_response(request: Request, ask: Ask, stamp: Stamp) -> dict[str, Any]:
     }
     for name, otherwise in _ECHOED:
         raw = request.fields.get(name)
-        value = None if raw is None else decode_field(raw)
+        value = None if raw is None else decode_json(raw)
         response[name] = otherwise if value is None else value
     return response
 

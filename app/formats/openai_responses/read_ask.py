@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
-
 from app.core.conversation import Ask, Cache, Reasoning, Schema, Text
-from app.errors import invalid_request
 from app.formats.base import Request
+from app.formats.body import decode_json
 from app.formats.fields import unknown_field
 from app.formats.openai_responses.fields import CLIENT_NAMES, DENIED, NAME, NAMES_WITH_USER, TITLE
 from app.formats.openai_responses.read_input import InputReader
@@ -33,7 +30,6 @@ from app.formats.values import (
 EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"})
 SUMMARIES = frozenset({"auto", "concise", "detailed"})
 
-_decode = msgspec.json.Decoder().decode
 
 Found = dict[str, Any]
 """What has been read: arguments of `Ask` by name."""
@@ -48,7 +44,7 @@ def read_ask(request: Request) -> Ask:
     for name, raw in request.fields.items():
         if name in _KNOWN:
             continue
-        value = decode_field(raw)
+        value = decode_json(raw)
         if value is None:
             continue
         if name == "input":
@@ -76,20 +72,6 @@ def read_ask(request: Request) -> Ask:
         dropped=tuple(dict.fromkeys(left_out)),
         **found,
     )
-
-
-def decode_field(raw: msgspec.Raw) -> Any:
-    """A field's value. Escaped lone surrogates, which clients cut out of emojis, are no reason to refuse it."""
-    try:
-        return _decode(raw)
-    except RecursionError as error:
-        raise invalid_request("The request body is nested too deeply.", code="invalid_json") from error
-    except msgspec.DecodeError:
-        pass
-    try:
-        return json.loads(bytes(raw))
-    except (ValueError, RecursionError) as error:
-        raise invalid_request("The request body isn't valid JSON.", code="invalid_json") from error
 
 
 def _check_names(value: Mapping[str, object], known: frozenset[str], path: str) -> None:

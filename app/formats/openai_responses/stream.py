@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
@@ -11,7 +10,7 @@ from app.core.sse import frame_data, frame_event
 from app.formats.openai_responses.reply import MAX_ID, error_in_body, ids_of_items, text_of_item
 from app.formats.openai_responses.usage import read_usage
 from app.formats.refusals import load_json, read_code
-from app.formats.tap import FrameTap
+from app.formats.tap import ERROR_EVENT, FrameTap
 
 ENDED = frozenset({"response.completed", "response.incomplete"})
 FAILED = "response.failed"
@@ -26,8 +25,6 @@ _TEXTS = frozenset(
         "response.custom_tool_call_input.delta",
     }
 )
-
-_ERROR_EVENT = re.compile(rb"(?:^|[\r\n])event: ?error")
 
 
 class Look(msgspec.Struct):
@@ -69,7 +66,7 @@ class ResponsesTap(FrameTap):
         return (
             b'"response"' in chunk
             or b'"error"' in chunk
-            or (b"error" in chunk and _ERROR_EVENT.search(chunk) is not None)
+            or (b"error" in chunk and ERROR_EVENT.search(chunk) is not None)
         )
 
     def _inspect_frame(self, frame: bytes) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from app.core.conversation import Ask, Reasoning, Tool
 from app.formats.base import Target, Written
+from app.formats.efforts import effort_of
 from app.formats.fields import cannot_carry, check_fates
 from app.formats.framing import write_json
 from app.formats.openai_responses.fields import CARRIES, TITLE
@@ -16,8 +17,6 @@ ENCRYPTED = "reasoning.encrypted_content"
 LOGPROBS = "message.output_text.logprobs"
 
 TIERS = frozenset({"default", "flex", "scale", "priority", "fast", "ultrafast"})
-
-LOW_BUDGET, MEDIUM_BUDGET = 2048, 8192
 
 
 def write_ask(ask: Ask, target: Target) -> Written:
@@ -118,18 +117,9 @@ def write_reasoning(reasoning: Reasoning) -> dict[str, Any]:
     written: dict[str, Any] = {}
     effort = "none" if reasoning.budget == 0 else reasoning.effort  # switched off, whatever effort stands beside it
     if effort is None and reasoning.budget is not None and not reasoning.adaptive:
-        effort = _effort_of(reasoning.budget)
+        effort = effort_of(reasoning.budget)
     if effort is not None:
         written["effort"] = effort
     if reasoning.show and effort != "none":
         written["summary"] = "auto"
     return written
-
-
-def _effort_of(budget: int) -> str | None:
-    """The effort that a budget in tokens comes near to; None where the model shall decide."""
-    if budget <= 0:
-        return "none" if budget == 0 else None
-    if budget <= LOW_BUDGET:
-        return "low"
-    return "medium" if budget <= MEDIUM_BUDGET else "high"
