@@ -53,6 +53,8 @@ models = Table(
     Column("max_output_tokens", Integer),
     # Seconds after which a media task of this model has failed; NULL: what its kind is given.
     Column("task_timeout", Integer),
+    # Fallbacks, time-outs, what it can't do: `app/api/admin/models.py`.
+    Column("options", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("price_id", BigInteger, ForeignKey("prices.id")),
     # The entry of the default catalogue that the price was taken from; NULL: the operator's own price.
     Column("price_ref", Text),

@@ -1,6 +1,6 @@
 """Tables of the relay: which channel keeps which answer, so that later calls about it find the way."""
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Table, Text, false, func
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, Table, Text, false, func, text
 
 from app.db.tables.base import METADATA
 
@@ -14,6 +14,8 @@ kept_answers = Table(
     # No foreign key: a channel may go, and then nobody has the answer any more.
     Column("channel_id", BigInteger, nullable=False),
     # The catalogue's name: who asks about an answer must still be allowed its model.
+    # Which of the channel's keys: another key may be another organisation's.
+    Column("channel_key", Integer, nullable=False, server_default=text("0")),
     Column("model", Text, nullable=False),
     # What building on it feeds a model, once that is known: input and output of the request that made it.
     Column("tokens", BigInteger),
