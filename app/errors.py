@@ -85,7 +85,10 @@ class GatewayError(Exception):
 
 
 class UpstreamError(GatewayError):
-    """An upstream refused or failed; `upstream_status` is None when it never answered."""
+    """An upstream refused or failed; `upstream_status` is None when it never answered.
+
+    `pause`: seconds that it asked to be left alone for; `retry_after` is what a client is told of that.
+    """
 
     def __init__(
         self,
@@ -113,6 +116,7 @@ class UpstreamError(GatewayError):
         )
         self.upstream_status = upstream_status
         self.upstream_code = upstream_code
+        self.pause: float | None = None
 
 
 def invalid_request(message: str, param: str | None = None, code: str = "invalid_request") -> GatewayError:

@@ -42,6 +42,8 @@ from app.relay.kept import KeptAnswers
 from app.relay.observe import Observer
 from app.relay.pipeline import Relay
 from app.relay.watch import Watch
+from app.routing.board import Board
+from app.routing.share import SharedOutages
 from app.settings import Settings
 from app.webhooks.deliver import Deliverer
 
@@ -97,6 +99,8 @@ class Services:
         self.kept = KeptAnswers(self.database.engine)
         self.background = Background(self.cashier, self.kept)
         self.formats = formats.by_name()
+        self.board = Board()
+        self.outages = SharedOutages(self.database.engine, self.board)
         self.watch = Watch(hangup_drain=settings.hangup_drain if settings.on_hangup == "drain" else None)
         self.observer = Observer(self.registry, self.watch, self.ledger)
         self._stack = AsyncExitStack()
@@ -129,6 +133,8 @@ class Services:
             stack.push_async_callback(self.news.stop)
             await self.catalog.start()
             stack.push_async_callback(self.catalog.stop)
+            await self.outages.start()
+            stack.push_async_callback(self.outages.stop)
             session = open_session()
             stack.push_async_callback(session.close)
             self.follower.start()
@@ -137,7 +143,7 @@ class Services:
             stack.push_async_callback(self.observer.stop)
             self.watch.start()
             stack.push_async_callback(self.watch.stop)
-            self._upstreams = Upstreams(session, self._timeouts())
+            self._upstreams = Upstreams(session, self._timeouts(), self.settings.max_answer_bytes)
             self.background.start(self._upstreams)
             stack.push_async_callback(self.background.stop)
             self._relay = Relay(
@@ -153,6 +159,7 @@ class Services:
                 self.kept,
                 self.background,
                 self._fetch_image,
+                self.board,
             )
             self._relay.detour = ChatVideo(
                 self.catalog,
@@ -199,6 +206,8 @@ class Services:
                 self.principals.forget_account(int(subject))
             case "catalog":
                 self.catalog.expire()
+            case "outages":
+                self.outages.expire()
             case "delivery":
                 self.deliverer.wake()
             case "task":
@@ -207,6 +216,7 @@ class Services:
     def _on_gap(self) -> None:
         self.principals.forget_all()
         self.catalog.expire()
+        self.outages.expire()
         self.deliverer.wake()
         self.runner.wake()
 

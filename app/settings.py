@@ -56,6 +56,24 @@ class Settings(BaseSettings):
         "cancel",
         description="When a client hangs up: cancel the upstream call, or read it to the end for its usage",
     )
+    max_attempts: int = Field(
+        5, ge=1, le=20, description="Upstream calls of one request at most; a model's own option goes before it"
+    )
+    retry_budget: float = Field(
+        0.2,
+        ge=0,
+        le=10,
+        description="Retries a request on average, so that they can't make an upstream's trouble worse",
+    )
+    channel_patience: float = Field(
+        10.0, ge=0, description="How long a request waits where all channels have as much to do as their caps allow"
+    )
+    charge_empty_answers: bool = Field(
+        True, description="Charge the input of answers in which an upstream reports no output at all"
+    )
+    answer_headers: bool = Field(
+        True, description="Tell clients of channel class, attempts, times and cost in x-relaygate-* headers"
+    )
     hangup_drain: float = Field(30.0, gt=0, description="Bound on reading on after a hang-up")
     drain: float = Field(30.0, ge=0, description="Bound on finishing open requests at SIGTERM")
     lease: float = Field(30.0, ge=1, description="After a process dies, its holds are resolved within this time")

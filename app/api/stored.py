@@ -79,12 +79,13 @@ async def _pass(
         raise no_such_answer(id)
     kept = found[0]
     channel = services.catalog.snapshot.channels.get(kept.channel_id)
-    if channel is None or FORMAT not in channel.endpoints:
+    key = None if channel is None else next((key for key in channel.keys if key.number == kept.channel_key), None)
+    if channel is None or key is None or FORMAT not in channel.endpoints:
         message = "The channel that keeps this response is gone."
         raise GatewayError(Kind.UNAVAILABLE, "no_channel", message, blame=Blame.GATEWAY)
     url = _url_of(channel, kept, rest, request)
     try:
-        answer = await services.upstreams.send(channel, method, url)
+        answer = await services.upstreams.send(key, method, url)
     except (aiohttp.ClientError, OSError) as error:
         raise connection_error(error) from error
     if answer.status != 200:

@@ -26,6 +26,15 @@ log = get_log("relaygate.catalog")
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelKey:
+    """One of a channel's keys at its upstream: its place among them, and the headers of a call that is signed with it."""
+
+    number: int
+    secret: str
+    headers: CIMultiDict[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Channel:
     """One way to an upstream, ready to be called: URLs by format and headers are made once, not for each request.
 
@@ -46,6 +55,16 @@ class Channel:
     connect_timeout: float | None = None
     first_byte_timeout: float | None = None
     idle_timeout: float | None = None
+    keys: tuple[ChannelKey, ...] = ()
+    concurrency: int | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    label: str = ""
+    lacks: frozenset[str] = frozenset()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return tuple(key.secret for key in self.keys if key.secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +103,12 @@ class Model:
     dearest: Price | None
     group_ppm: int
     candidates: tuple[Candidate, ...]
+    fallbacks: tuple[str, ...] = ()
+    first_byte_timeout: float | None = None
+    idle_timeout: float | None = None
+    max_attempts: int | None = None
+    lacks: frozenset[str] = frozenset()
+    pattern: str | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -99,6 +124,9 @@ class Snapshot:
 
     models: Mapping[str, Model]
     channels: Mapping[int, Channel]
+
+    def find(self, name: str) -> Model | None:
+        return self.models.get(name)
 
 
 EMPTY = Snapshot({}, {})
@@ -203,7 +231,23 @@ def open_channel(
     )
     site = Site(str(base).rstrip("/"), MappingProxyType(dict(options)))
     fixed = frozenset(field.lower() for field in extra)
-    return Channel(id, name, provider, endpoints, headers, fixed, secret, priority, weight, site, **timeouts)
+    return Channel(
+        id,
+        name,
+        provider,
+        endpoints,
+        headers,
+        fixed,
+        secret,
+        priority,
+        weight,
+        site,
+        timeouts.get("connect_timeout"),
+        timeouts.get("first_byte_timeout"),
+        timeouts.get("idle_timeout"),
+        keys=(ChannelKey(0, secret, headers),),
+        label=provider.name,
+    )
 
 
 def _texts(value: object) -> dict[str, str]:

@@ -40,7 +40,8 @@ class Ask:
     `tokens` are counted against limits until the settlement says how many they were; None: no limit applies to this key.
     `patient`: where only other requests' holds stand in the way, rather be told so than take what is left; None: take
     nothing that costs, only say what stands in the way. `standing` is
-    filled in with the reply for a request under limits: JSON of what is left of them, and of what refused.
+    filled in with the reply for a request under limits: JSON of what is left of them, and of what refused or, in shadow,
+    would have.
     """
 
     account_id: int
@@ -78,7 +79,8 @@ class Settlement:
     """How a hold ends. Settling the same hold again changes nothing.
 
     Nano-dollars: `charge` is what the account owes, at the price `price_id` (None: that of the hold); `cost` is what the
-    vendor takes, None if the operator hasn't said.
+    vendor takes, None if the operator hasn't said. `model` is the one that answered in the place of the hold's, and
+    `group_ppm` the ratio of its group, in parts per million; None: those of the hold.
     """
 
     hold: Hold
@@ -93,3 +95,7 @@ class Settlement:
     first_byte_ms: int | None = None
     attempts: int = 0
     error: str | None = None
+    model: str | None = None
+    group_ppm: int | None = None
+    model: str | None = None
+    group_ppm: int | None = None

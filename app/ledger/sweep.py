@@ -26,6 +26,8 @@ _DEAD_OWNERS = text(
 _RESOLVE = text(
     "SELECT resolve_holds(:owner, now() - make_interval(secs => :age), CAST(:known AS uuid[]), :status, :error, :limit)"
 )
+# The owner of media tasks' holds has a lease without end and is no process.
+_COUNT = text("SELECT count(*) FROM instances WHERE lease_until > now() AND isfinite(lease_until)")
 _FORGET = text(
     "DELETE FROM instances i WHERE lease_until < now() - interval '1 hour' "
     "AND NOT EXISTS (SELECT 1 FROM holds h WHERE h.owner = i.id)"
@@ -42,6 +44,12 @@ async def end_lease(engine: AsyncEngine, owner: UUID) -> None:
     """The process goes in good order; whatever it still holds may be resolved at once."""
     async with engine.begin() as connection:
         await connection.execute(text("DELETE FROM instances WHERE id = :id"), {"id": owner})
+
+
+async def count_instances(engine: AsyncEngine) -> int:
+    """How many processes live: those that serve and those that only work."""
+    async with engine.connect() as connection:
+        return int((await connection.execute(_COUNT)).scalar_one())
 
 
 async def find_dead_owners(engine: AsyncEngine) -> set[UUID]:
@@ -81,3 +89,10 @@ async def _resolve(
         total += count
         if count < BATCH:
             return total
+
+
+async def count_instances(engine: AsyncEngine) -> int:
+    """How many gateway processes are alive."""
+    async with engine.connect() as connection:
+        found = await connection.execute(text("SELECT count(*) FROM instances WHERE lease_until > now()"))
+        return int(found.scalar_one())

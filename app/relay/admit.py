@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from app.accounts.principals import Principal
+from app.catalog.snapshot import Model
 from app.core.ids import new_id
-from app.core.inline_media import spelling_of
-from app.core.tokens import bound_of_request
 from app.core.usage import Usage
 from app.formats.base import Request
 from app.ledger.records import Ask, Hold, Refusal
@@ -17,9 +16,6 @@ from app.ledger.waiting import WaitingRoom
 from app.relay.exchange import Exchange
 from app.relay.limits import limit_headers, read_standing, refusal_error
 from app.relay.plan import Plan
-
-LARGE_BODY = 1024 * 1024
-"""Bytes above which the bound is worked out in a thread: media in it takes milliseconds, letters in disguise more."""
 
 LEAST_OUTPUT = 16
 """Output tokens, per choice, below which an answer is of no use: a balance that can't cover them is exhausted."""
@@ -29,13 +25,13 @@ LEAST_OUTPUT = 16
 class Admission:
     """A hold, and the output cap that it pays for; `output_cap` None: the request's own cap fits.
 
-    `input_tokens` is an estimate. `ratios`: the account's and the model group's, in parts per million.
+    `input_tokens` is an estimate. `ratio_ppm`: the account's, in parts per million.
     """
 
     hold: Hold
     output_cap: int | None
     input_tokens: int
-    ratios: tuple[int, int]
+    ratio_ppm: int
 
 
 async def admit(
@@ -46,31 +42,36 @@ async def admit(
     exchange: Exchange,
     *,
     format: str,
+    bound: int,
     default_cap: int,
 ) -> Admission:
-    """Holds the price of the input estimate plus the output cap, and counts the request against its limits.
+    """Holds the price of the input plus the output cap, at the dearest of the models that may answer, and counts the request
+    against its limits. `bound`: no fewer tokens than the input has.
 
     Waits for money that only other requests hold. Near exhaustion it holds what is left, and the cap sent upstream is
     lowered to what that pays for; `x-relaygate-output-cap` says so. Raises GatewayError: 429 `insufficient_quota`,
     `balance_held`, `rate_limit_exceeded`, `budget_exceeded`; 503 while the ledger is away.
     """
-    bound = partial(bound_of_request, request.body, request.conversation, spelling_of(format))
-    large = len(request.body) > LARGE_BODY
-    input_tokens = (await asyncio.to_thread(bound) if large else bound()) + plan.kept_tokens
-    cap = _output_cap(request, plan, default_cap)
-    ask = _make_ask(principal, plan, request, exchange, format, input_tokens, cap)
+    caps = {leg.model.name: _output_cap(request, leg.model, default_cap) for leg in plan.legs}
+    ask = _make_ask(principal, plan, request, exchange, format, bound, caps)
     hold = await waiting_room.hold(ask, exchange.wait_in_line)
     if ask.tokens is not None:
         exchange.extra_headers += limit_headers(read_standing(ask.standing))
     if isinstance(hold, Refusal):
         raise refusal_error(hold, ask.standing)
-    ratios = ask.ratio_ppm, ask.group_ppm
     if hold.amount >= ask.want:
-        return Admission(hold, None, ask.input_tokens, ratios)
-    affordable = plan.price.affordable_output(hold.amount, input_tokens, *ratios) // request.choices
-    output_cap = max(1, min(cap, affordable))
+        return Admission(hold, None, ask.input_tokens, ask.ratio_ppm)
+    output_cap = min(
+        max(1, min(caps[leg.model.name], _affordable(leg.model, hold.amount, bound, ask.ratio_ppm) // request.choices))
+        for leg in plan.legs
+    )
     exchange.extra_headers.append((b"x-relaygate-output-cap", b"%d" % output_cap))
-    return Admission(hold, output_cap, ask.input_tokens, ratios)
+    return Admission(hold, output_cap, ask.input_tokens, ask.ratio_ppm)
+
+
+def _affordable(model: Model, amount: int, bound: int, ratio_ppm: int) -> int:
+    assert model.dearest is not None, "planned models have a price"
+    return model.dearest.affordable_output(amount, bound, ratio_ppm, model.group_ppm)
 
 
 def _make_ask(
@@ -79,36 +80,40 @@ def _make_ask(
     request: Request,
     exchange: Exchange,
     format: str,
-    input_tokens: int,
-    cap: int,
+    bound: int,
+    caps: Mapping[str, int],
 ) -> Ask:
-    price, ratios = plan.price, (principal.ratio_ppm, plan.model.group_ppm)
-    # What an orphan is charged at: the first channel to be tried is the one that most likely answers.
-    likely = plan.candidates[0]
-    fair_input = input_tokens * 3 // 5  # where the bound is cautious: for English it is 1.6 times the count
+    def worst(model: Model, most: int) -> int:
+        assert model.dearest is not None, "planned models have a price"
+        outputs = min(caps[model.name], most) * request.choices
+        return model.dearest.worst_cost(bound, outputs, principal.ratio_ppm, model.group_ppm)
+
+    # What an orphan is charged at.
+    likely, first = plan.likely, plan.legs[0].model
+    fair_input = bound * 3 // 5  # where the bound is cautious: for English it is 1.6 times the count
     return Ask(
         account_id=principal.account_id,
         key_id=principal.key_id,
         id=new_id(),
         request_id=exchange.id,
-        want=price.worst_cost(input_tokens, cap * request.choices, *ratios),
-        minimum=price.worst_cost(input_tokens, min(cap, LEAST_OUTPUT) * request.choices, *ratios),
-        orphan_charge=likely.price.cost(Usage(input_tokens=fair_input), *ratios),
+        want=plan.dearest(lambda model: worst(model, caps[model.name])),
+        minimum=plan.dearest(lambda model: worst(model, LEAST_OUTPUT)),
+        orphan_charge=likely.price.cost(Usage(input_tokens=fair_input), principal.ratio_ppm, first.group_ppm),
         input_tokens=fair_input,
-        model=plan.model.name,
+        model=first.name,
         format=format,
         stream=request.stream,
         price_id=likely.price_id,
-        ratio_ppm=ratios[0],
-        group_ppm=ratios[1],
+        ratio_ppm=principal.ratio_ppm,
+        group_ppm=first.group_ppm,
         # As OpenAI counts: the input, and the output that the request itself names.
         tokens=fair_input + (request.output_cap or 0) * request.choices if principal.limited else None,
         reply=asyncio.get_running_loop().create_future(),
     )
 
 
-def _output_cap(request: Request, plan: Plan, default_cap: int) -> int:
-    most = plan.model.max_output_tokens
+def _output_cap(request: Request, model: Model, default_cap: int) -> int:
+    most = model.max_output_tokens
     if request.output_cap is None:
         return most or default_cap
     return request.output_cap if most is None else min(request.output_cap, most)

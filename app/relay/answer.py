@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import aiohttp
 
-from app.catalog.snapshot import Channel
+from app.core.money import write_amount
 from app.errors import bad_upstream_response
 from app.relay.attempt import Upstreams, connection_error, interrupted
 from app.relay.bill import Bill
 from app.relay.exchange import Exchange, Interrupt
 from app.relay.translate import Sending, dropped_header
+from app.routing.board import Pick
 
 JSON = b"application/json"
 PASSED_HEADERS = ("openai-processing-ms", "openai-version")
@@ -20,13 +22,16 @@ key, an organisation or a cookie."""
 
 
 async def relay_answer(
-    exchange: Exchange, upstreams: Upstreams, channel: Channel, bill: Bill, sending: Sending, max_bytes: int
+    exchange: Exchange, upstreams: Upstreams, pick: Pick, bill: Bill, sending: Sending, answered: Callable[[], None]
 ) -> None:
-    """One attempt. Raises UpstreamError before anything was sent to the client, or not at all."""
+    """One attempt; `answered` is called when there is an answer. Raises UpstreamError before anything was sent to the client,
+    or not at all.
+    """
+    channel = pick.channel
     try:
-        response = await upstreams.call(exchange, channel, sending)
+        response = await upstreams.call(exchange, pick, sending)
         try:
-            answer = await _read(response, exchange, channel.idle_timeout or upstreams.timeouts.idle, max_bytes)
+            answer = await _read(response, exchange, upstreams.idle(pick), upstreams.max_answer)
         finally:
             response.release()
     except asyncio.CancelledError as error:
@@ -39,15 +44,18 @@ async def relay_answer(
     if reply.error is not None:
         raise reply.error
     written = await bill.conversation.convert_answer(sending, channel, answer) if sending.converted else answer
+    answered()
     bill.answered = True
     bill.answer = answer
     bill.usage = reply.usage
     if reply.id is not None and bill.request.kept and not sending.converted:
         bill.unfinished_id = None if reply.done else reply.id
-        await bill.conversation.keep(channel, (reply.id, *reply.parts), reply.usage, unfinished=not reply.done)
+        await bill.conversation.keep(pick, (reply.id, *reply.parts), reply.usage, unfinished=not reply.done)
     exchange.first_byte = asyncio.get_running_loop().time()
     exchange.allow(upstreams.timeouts.write, Interrupt.WRITE_TIMEOUT)
-    await exchange.answer(200, written, answer_headers(response, JSON, sending.dropped))
+    headers = answer_headers(response, JSON, sending.dropped)
+    own_headers(headers, bill, exchange)
+    await exchange.answer(200, written, headers)
 
 
 def answer_headers(
@@ -62,6 +70,27 @@ def answer_headers(
         if value is not None:
             headers.append((name.encode(), value.encode("latin-1", "replace")))
     return headers
+
+
+def own_headers(headers: list[tuple[bytes, bytes]], bill: Bill, exchange: Exchange) -> None:
+    """What the gateway itself says of an answer: `x-relaygate-*`. Never a channel's name, address or secret.
+
+    Milliseconds until the answer began (a stream's) or was there: spent waiting for upstreams, and all the rest. The cost, in
+    dollars, is known of whole answers alone.
+    """
+    pick = bill.pick
+    if pick is None or not bill.tells:
+        return
+    waited = bill.upstream_seconds + pick.seconds
+    overhead = exchange.seconds() - waited
+    headers.append((b"x-relaygate-channel", pick.channel.label.encode()))
+    headers.append((b"x-relaygate-attempts", b"%d" % bill.attempts))
+    headers.append((b"x-relaygate-upstream-ms", b"%d" % (waited * 1000)))
+    headers.append((b"x-relaygate-overhead-ms", b"%.1f" % (max(0.0, overhead) * 1000)))
+    if bill.usage is not None and bill.tap is None:
+        headers.append((b"x-relaygate-cost", write_amount(bill.charge_of(bill.usage)).encode()))
+    if pick.model.name != bill.plan.model.name:
+        headers.append((b"x-relaygate-model", pick.model.name.encode("ascii", "replace")))
 
 
 async def _read(response: aiohttp.ClientResponse, exchange: Exchange, idle: float, max_bytes: int) -> bytes:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 from yarl import URL
 
-from app.catalog.snapshot import Channel
+from app.catalog.snapshot import Channel, ChannelKey
 from app.errors import GatewayError, Kind, UpstreamError, bad_upstream_response
 from app.formats.base import Format
 from app.relay.exchange import Exchange, Interrupt, interruption_error
 from app.relay.translate import Sending
+from app.routing.board import Pick
+from app.routing.trip import probe_timeout
 
 MAX_ERROR_BODY = 64 * 1024
 MAX_MESSAGE = 1_000
+MAX_RETRY_AFTER = 120.0
+"""Seconds: clients aren't told of longer pauses, which official SDKs don't wait for."""
+
 LARGE_BODY = 1024 * 1024
 KEEPALIVE = 15.0
 """Seconds an idle upstream connection is kept: shorter than what common servers keep, so that few die in our hands."""
@@ -53,20 +62,41 @@ def open_session() -> aiohttp.ClientSession:
 
 
 class Upstreams:
-    """Calls upstreams over one session."""
+    """Calls upstreams over one session. `max_answer`: bytes of a whole answer."""
 
-    def __init__(self, session: aiohttp.ClientSession, timeouts: Timeouts) -> None:
+    def __init__(self, session: aiohttp.ClientSession, timeouts: Timeouts, max_answer: int = MAX_LOOK_UP) -> None:
         self.timeouts = timeouts
+        self.max_answer = max_answer
         self._session = session
         self._default = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect)
 
-    async def call(self, exchange: Exchange, channel: Channel, sending: Sending) -> aiohttp.ClientResponse:
-        """Sends the request and waits for the status line. The caller releases the response.
+    def first_byte(self, pick: Pick) -> float:
+        """Seconds that this attempt is given to begin to answer: the channel's and the model's own bounds go before the
+        gateway's, the shorter one counts.
+        """
+        own = (pick.channel.first_byte_timeout, pick.model.first_byte_timeout)
+        seconds = min((bound for bound in own if bound is not None), default=self.timeouts.first_byte)
+        probing = probe_timeout(pick) if pick.bounded else None
+        return seconds if probing is None else min(seconds, probing)
+
+    def idle(self, pick: Pick) -> float:
+        """Seconds between two reads of its answer, bounded alike."""
+        own = (pick.channel.idle_timeout, pick.model.idle_timeout)
+        return min((bound for bound in own if bound is not None), default=self.timeouts.idle)
+
+    async def call(self, exchange: Exchange, pick: Pick, sending: Sending) -> aiohttp.ClientResponse:
+        """`call_with` for an attempt of a client's request."""
+        return await self.call_with(exchange, pick.channel, pick.key, sending, self.first_byte(pick))
+
+    async def call_with(
+        self, exchange: Exchange, channel: Channel, key: ChannelKey, sending: Sending, first_byte: float
+    ) -> aiohttp.ClientResponse:
+        """Sends the request and waits for the status line, `first_byte` seconds at most. The caller releases the response.
 
         Raises UpstreamError for whatever isn't a 200, with the upstream's words only where the client is at fault, and
         for a connection that can't be made or breaks.
         """
-        exchange.allow(channel.first_byte_timeout or self.timeouts.first_byte, Interrupt.FIRST_BYTE_TIMEOUT)
+        exchange.allow(first_byte, Interrupt.FIRST_BYTE_TIMEOUT)
         clock = asyncio.get_running_loop().time
         started = clock()
         timeout = self._default
@@ -74,13 +104,13 @@ class Upstreams:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=channel.connect_timeout)
         try:
             try:
-                response = await self._post(channel, sending, timeout)
+                response = await self._post(key, sending, timeout)
             except STALE as error:
                 if isinstance(error, aiohttp.ClientConnectorError) or clock() - started > STALE_WITHIN:
                     raise
                 # An idle connection that the upstream was just closing: the request never got there. Not the channel's
                 # fault, and where only one channel serves the model there is no other to turn to.
-                response = await self._post(channel, sending, timeout)
+                response = await self._post(key, sending, timeout)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise connection_error(error) from error
         if response.status == 200:
@@ -90,27 +120,27 @@ class Upstreams:
         finally:
             response.close()
 
-    async def send(self, channel: Channel, method: str, url: URL) -> aiohttp.ClientResponse:
+    async def send(self, key: ChannelKey, method: str, url: URL) -> aiohttp.ClientResponse:
         """A call without a body, about what the upstream keeps. The caller closes the response.
 
         Raises aiohttp.ClientError and OSError for what breaks.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=LOOK_UP)
-        return await self._session.request(method, url, headers=channel.headers, timeout=timeout, allow_redirects=False)
+        return await self._session.request(method, url, headers=key.headers, timeout=timeout, allow_redirects=False)
 
-    async def look_up(self, channel: Channel, url: URL) -> tuple[int, bytes]:
+    async def look_up(self, key: ChannelKey, url: URL) -> tuple[int, bytes]:
         """One GET that reads what the upstream keeps: status 200 or 404, and the body.
 
         Raises UpstreamError for any other status, aiohttp.ClientError and OSError for what breaks.
         """
-        async with await self.send(channel, "GET", url) as response:
+        async with await self.send(key, "GET", url) as response:
             body = await read_start(response.content, MAX_LOOK_UP)
             if response.status not in (200, 404):
                 raise bad_upstream_response(f"The upstream answered {response.status}.")
             return response.status, body
 
-    async def _post(self, channel: Channel, sending: Sending, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        body, headers = sending.body, channel.headers
+    async def _post(self, key: ChannelKey, sending: Sending, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        body, headers = sending.body, key.headers
         if sending.headers:
             headers = headers.copy()
             headers.update(sending.headers)
@@ -131,7 +161,9 @@ class Upstreams:
         except (aiohttp.ClientError, OSError) as error:
             return connection_error(error)
         refusal = format.read_error(response.status, body)
-        refusal.retry_after = _retry_after(response.headers.get("retry-after"))
+        refusal.pause = _read_pause(response.headers)
+        if refusal.pause is not None and refusal.pause <= MAX_RETRY_AFTER:
+            refusal.retry_after = refusal.pause
         return refusal
 
 
@@ -169,21 +201,27 @@ def redact(error: UpstreamError, channel: Channel) -> UpstreamError:
 
     The message is shortened only here: half a key would pass unseen.
     """
-    if channel.secret and channel.secret in error.message:
-        error.message = error.message.replace(channel.secret, "[redacted]")
-    error.message = error.message[:MAX_MESSAGE]
-    for text in (error.code, error.param or ""):
-        if channel.secret and channel.secret in text:
+    for secret in channel.secrets:
+        error.message = error.message.replace(secret, "[redacted]")
+        if secret in error.code or secret in (error.param or ""):
             error.code, error.param = "upstream_error", None
+    error.message = error.message[:MAX_MESSAGE]
     return error
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header; the date form and what SDKs won't wait for (over 120 s) are left out."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds <= 120 else None
+def _read_pause(headers: Mapping[str, str]) -> float | None:
+    """Seconds that an upstream asks to be left alone for: `retry-after-ms` before `retry-after`, in seconds or as a date."""
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value is None:
+            continue
+        try:
+            seconds = float(value) / unit
+        except ValueError:
+            try:
+                seconds = parsedate_to_datetime(value).timestamp() - time.time()
+            except (ValueError, OverflowError):
+                continue
+        if math.isfinite(seconds) and seconds >= 0:
+            return seconds
+    return None

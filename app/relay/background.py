@@ -89,16 +89,16 @@ class Background:
 
     async def _look(self, bill: Bill) -> bool:
         """Whether it is over; the bill knows what was used then, or what went wrong."""
-        channel, sending, id = bill.channel, bill.sending, bill.unfinished_id
+        pick, sending, id = bill.pick, bill.sending, bill.unfinished_id
         assert self._upstreams is not None
-        assert channel is not None
+        assert pick is not None
         assert sending is not None
         assert id is not None
-        status, body = await self._upstreams.look_up(channel, (sending.url / id).with_query(sending.url.query))
+        status, body = await self._upstreams.look_up(pick.key, (sending.url / id).with_query(sending.url.query))
         if status == 404:  # deleted before it was done: what was produced is anybody's guess
             bill.error = "background_answer_gone"
             return True
-        reply = sending.format.read_reply(body, channel.provider.quirks)
+        reply = sending.format.read_reply(body, pick.channel.provider.quirks)
         if reply.error is not None:
             bill.error = reply.error.code
             bill.usage = reply.usage

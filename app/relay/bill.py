@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 
-from app.catalog.snapshot import Candidate, Channel
+from app.catalog.snapshot import Channel
 from app.core.tokens import count_text
 from app.core.usage import Usage
+from app.errors import UpstreamError
 from app.formats.base import Format, Prompt, Request, Tap
 from app.ledger.records import Settlement, Status
 from app.ledger.writer import LedgerWriter
@@ -16,6 +17,7 @@ from app.relay.admit import Admission
 from app.relay.exchange import Exchange
 from app.relay.plan import Plan
 from app.relay.translate import Conversation, Sending
+from app.routing.board import Pick
 
 log = get_log("relaygate.bill")
 
@@ -27,9 +29,10 @@ COUNT_AT_MOST = 200_000
 class Bill:
     """One admitted request's account. `answered`: output may have been produced, so the request is charged.
 
-    `sending` is what the last attempt sent; `answer` is what came back, in the upstream's format. `failed` are the attempts
-    that came to nothing: the channel's name, and what happened. `unfinished_id`: of an answer that the upstream still
-    works on.
+    `empty_is_free`, `tells`: the operator's wishes for answers without content and headers about answers. `pick` is the
+    last attempt's choice, `sending` what it sent; `answer` is what came back, in the upstream's format. `failed` are the
+    attempts that came to nothing: the channel's name, and what happened. `unfinished_id`: of an answer that the upstream
+    still works on. `broken`: what cut an answer off that had begun. `upstream_seconds`: waited for in vain.
     """
 
     format: Format
@@ -37,7 +40,9 @@ class Bill:
     plan: Plan
     admission: Admission
     conversation: Conversation
-    candidate: Candidate | None = None
+    empty_is_free: bool = False
+    tells: bool = True
+    pick: Pick | None = None
     sending: Sending | None = None
     failed: list[tuple[str, str]] = field(default_factory=list)
     attempts: int = 0
@@ -47,12 +52,22 @@ class Bill:
     unfinished_id: str | None = None
     answer: bytes = field(default=b"", repr=False)
     error: str | None = None
+    broken: UpstreamError | None = None
+    upstream_seconds: float = 0.0
     charge: int = 0
 
     @property
     def channel(self) -> Channel | None:
         """The one that was tried last."""
-        return None if self.candidate is None else self.candidate.channel
+        return None if self.pick is None else self.pick.channel
+
+    def charge_of(self, usage: Usage) -> int:
+        """Nano-dollars that the answer costs its account; none, if the operator wants it so, for one with nothing in it."""
+        pick = self.pick
+        assert pick is not None, "an answer has come from somewhere"
+        if self.empty_is_free and usage.output_tokens == 0 and self.request.output_cap != 0 and self.error is None:
+            return 0
+        return pick.candidate.price.cost(usage, self.admission.ratio_ppm, pick.model.group_ppm)
 
 
 class Cashier:
@@ -88,9 +103,12 @@ class Cashier:
             await asyncio.wait(set(self._estimating), timeout=timeout)
 
     def _settle(self, settlement: Settlement, bill: Bill, usage: Usage) -> None:
-        candidate = bill.candidate
-        assert candidate is not None, "an answer has come from somewhere"
-        bill.charge = settlement.charge = candidate.price.cost(usage, *bill.admission.ratios)
+        pick = bill.pick
+        assert pick is not None, "an answer has come from somewhere"
+        candidate, model = pick.candidate, pick.model
+        if model.name != bill.plan.legs[0].model.name:  # a stand-in has answered
+            settlement.model, settlement.group_ppm = model.name, model.group_ppm
+        bill.charge = settlement.charge = bill.charge_of(usage)
         settlement.price_id = candidate.price_id
         settlement.cost = None if candidate.cost is None else candidate.cost.cost(usage)
         settlement.usage = usage

@@ -6,7 +6,6 @@ import asyncio
 
 import aiohttp
 
-from app.catalog.snapshot import Candidate
 from app.errors import UpstreamError
 from app.formats.base import Format, Request
 from app.relay.answer import JSON
@@ -15,6 +14,8 @@ from app.relay.bill import count_prompt
 from app.relay.exchange import Exchange, Interrupt
 from app.relay.plan import Plan
 from app.relay.translate import Sending, passed_headers
+from app.routing.board import Board, Pick
+from app.routing.trip import Trip
 
 MAX_COUNT_ANSWER = 64 * 1024
 MOST_ESTIMATES = 2
@@ -24,8 +25,9 @@ MOST_ESTIMATES = 2
 class Counter:
     """Serves the formats' count endpoints."""
 
-    def __init__(self, upstreams: Upstreams) -> None:
+    def __init__(self, upstreams: Upstreams, board: Board) -> None:
         self._upstreams = upstreams
+        self._board = board
         self._estimates = asyncio.Semaphore(MOST_ESTIMATES)
 
     async def serve(self, format: Format, exchange: Exchange, request: Request, plan: Plan) -> None:
@@ -44,20 +46,24 @@ class Counter:
 
     async def _ask(self, format: Format, exchange: Exchange, request: Request, plan: Plan) -> bytes | None:
         """What the first upstream that can count says."""
-        for candidate in plan.candidates:
-            endpoint = candidate.channel.endpoints.get(format.name)
+        trip = Trip(self._board, plan.legs, stream=False, tokens=0, pin=plan.pin)
+        while (pick := trip.next()) is not None:
+            endpoint = pick.channel.endpoints.get(format.name)
             if endpoint is None or endpoint.count is None:
+                trip.skip(pick)
                 continue
             try:
-                return await self._call(format, exchange, request, candidate)
+                return await self._call(format, exchange, request, pick)
             except UpstreamError as error:
-                failure = redact(error, candidate.channel)
+                failure = redact(error, pick.channel)
                 if not failure.retryable:
                     raise failure from error
+                # Of no consequence for its health: an endpoint that counts may fail where the one that answers doesn't.
+                trip.skip(pick)
         return None
 
-    async def _call(self, format: Format, exchange: Exchange, request: Request, candidate: Candidate) -> bytes:
-        channel = candidate.channel
+    async def _call(self, format: Format, exchange: Exchange, request: Request, pick: Pick) -> bytes:
+        channel, candidate = pick.channel, pick.candidate
         url = channel.endpoints[format.name].count_url(candidate.upstream_model)
         assert url is not None
         body = format.write_request(
@@ -65,7 +71,7 @@ class Counter:
         )
         sending = Sending(format, url, body, passed_headers(format, exchange, channel))
         try:
-            response = await self._upstreams.call(exchange, channel, sending)
+            response = await self._upstreams.call(exchange, pick, sending)
             try:
                 return await read_start(response.content, MAX_COUNT_ANSWER)
             finally:

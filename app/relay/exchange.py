@@ -88,8 +88,11 @@ class Exchange:
 
     # -- time ----------------------------------------------------------------------------------------------------
 
+    def seconds(self) -> float:
+        return self._loop.time() - self.started
+
     def elapsed_ms(self) -> int:
-        return int((self._loop.time() - self.started) * 1000)
+        return int(self.seconds() * 1000)
 
     def first_byte_ms(self) -> int | None:
         return None if self.first_byte is None else int((self.first_byte - self.started) * 1000)

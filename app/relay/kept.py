@@ -33,6 +33,7 @@ class Kept:
 
     id: str
     channel_id: int
+    channel_key: int
     model: str
     tokens: int | None
     unfinished: bool
@@ -40,9 +41,12 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What a request builds on: the channel that keeps it, and the tokens that it feeds the model; None: not known."""
+    """What a request builds on: the channel that keeps it, under which of its keys, and the tokens that it feeds the model;
+    None: not known.
+    """
 
     channel_id: int
+    channel_key: int
     tokens: int | None
 
 
@@ -57,6 +61,7 @@ class KeptAnswers:
         principal: Principal,
         model: Model,
         channel_id: int,
+        channel_key: int,
         ids: Sequence[str],
         *,
         tokens: int | None,
@@ -72,6 +77,7 @@ class KeptAnswers:
                 "id": id,
                 "key_id": principal.key_id,
                 "channel_id": channel_id,
+                "channel_key": channel_key,
                 "model": model.name,
                 "tokens": tokens,
                 "unfinished": unfinished,
@@ -97,7 +103,8 @@ class KeptAnswers:
             return []
         # Whoever was to ask how it went on may have died: after that time nobody asks any more.
         unfinished = and_(kept_answers.c.unfinished, kept_answers.c.created_at > text(f"now() - interval '{FOLLOWED}'"))
-        columns = (kept_answers.c.id, kept_answers.c.channel_id, kept_answers.c.model, kept_answers.c.tokens)
+        names = ("id", "channel_id", "channel_key", "model", "tokens")
+        columns = [kept_answers.c[name] for name in names]
         query = select(*columns, unfinished.label("unfinished")).where(
             kept_answers.c.account_id == principal.account_id, kept_answers.c.id.in_(asked)
         )
@@ -113,12 +120,12 @@ class KeptAnswers:
         for id in ids:
             if id not in found:
                 raise no_such_answer(id)
-        channels = {kept.channel_id for kept in found.values()}
-        if len(channels) > 1:
+        places = {(kept.channel_id, kept.channel_key) for kept in found.values()}
+        if len(places) > 1:
             raise no_such_answer(ids[-1])
         counts = [kept.tokens for kept in found.values()]
         tokens = None if None in counts else max(count for count in counts if count is not None)
-        return Ground(channels.pop(), tokens)
+        return Ground(*places.pop(), tokens)
 
     async def finish(self, account_id: int, id: str) -> None:
         """What a background answer used is known, or never will be."""

@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
 from app.accounts.principals import Principal, Principals
 from app.catalog.catalog import Catalog
-from app.catalog.snapshot import Candidate, Channel, Model, Snapshot
-from app.errors import Blame, GatewayError, Kind, UpstreamError
+from app.catalog.snapshot import Model, Snapshot
+from app.errors import Blame, GatewayError, Kind
 from app.formats.base import Format, Request
 from app.ledger.waiting import WaitingRoom
 from app.logs import get_log
 from app.relay.admit import admit
-from app.relay.answer import relay_answer
-from app.relay.attempt import Upstreams, interrupted, redact
+from app.relay.attempt import Upstreams, interrupted
 from app.relay.authenticate import authenticate
 from app.relay.background import Background
 from app.relay.bill import Bill, Cashier
 from app.relay.body import read_body
+from app.relay.chain import take_chain
 from app.relay.count import Counter
 from app.relay.exchange import LEDGER_PATIENCE, Exchange, Interrupt, Receive, Scope, Send, interruption_error
+from app.relay.failover import Failover
 from app.relay.inline import Fetch
 from app.relay.kept import KeptAnswers
+from app.relay.length import bound_input, within_context
 from app.relay.observe import Observer
 from app.relay.plan import make_plan
-from app.relay.stream import relay_stream
-from app.relay.translate import Conversation, Sending
+from app.relay.translate import Conversation
 from app.relay.vision import check_pictures
 from app.relay.watch import Watch
+from app.routing.board import Board
+from app.routing.retry_budget import RetryBudget
+from app.routing.sticky import stickiness_of
+from app.routing.trip import Trip
 from app.settings import Settings
 
 log = get_log("relaygate.relay")
@@ -66,6 +71,7 @@ class Relay:
         kept: KeptAnswers,
         background: Background,
         fetch: Fetch,
+        board: Board,
     ) -> None:
         self.principals = principals
         self.watch = watch
@@ -74,13 +80,20 @@ class Relay:
         self._catalog = catalog
         self._waiting_room = waiting_room
         self._cashier = cashier
-        self._upstreams = upstreams
+        self._board = board
+        self._failover = Failover(
+            upstreams,
+            board,
+            RetryBudget(settings.retry_budget),
+            max_attempts=settings.max_attempts,
+            room_patience=settings.channel_patience,
+        )
         self._observer = observer
         self._formats = formats
         self._kept = kept
         self._background = background
         self._fetch = fetch
-        self._counter = Counter(upstreams)
+        self._counter = Counter(upstreams, board)
 
     async def serve(self, format: Format, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, errors included, in the client's format."""
@@ -95,7 +108,7 @@ class Relay:
             if bill is not None:
                 if exchange.waited:
                     await self._check_again(exchange)
-                await self._deliver(exchange, bill)
+                await self._failover.deliver(exchange, bill, self._trip(exchange, bill))
         except GatewayError as error:
             failure = error
         except asyncio.CancelledError as error:
@@ -122,7 +135,7 @@ class Relay:
         settings = self._settings
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
         principal = await authenticate(exchange.scope, self.principals, settings.trusted_proxies)
-        request, counting = await self._read(format, exchange)
+        request, chain, counting = await self._read(format, exchange)
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
         snapshot = await self._catalog.snapshot_for(request.model, self._find)
         model = self._find(snapshot, request.model)
@@ -130,10 +143,12 @@ class Relay:
             await self.detour.serve(format, exchange, principal, request, model)
             return None
         ground = await self._kept.ground(principal, request.builds_on) if request.builds_on else None
-        plan = make_plan(snapshot, principal, request, format.name, ground)
+        plan = make_plan(snapshot, self._board.book, principal, request, format.name, chain=chain, ground=ground)
         if counting:
             await self._counter.serve(format, exchange, request, plan)
             return None
+        bound = await bound_input(format, request, plan)
+        plan = await within_context(format, request, plan, bound)
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
         admission = await admit(
             self._waiting_room,
@@ -142,6 +157,7 @@ class Relay:
             request,
             exchange,
             format=format.name,
+            bound=bound,
             default_cap=settings.default_max_output_tokens,
         )
         conversation = Conversation(
@@ -150,23 +166,45 @@ class Relay:
             exchange,
             self._formats,
             output_cap=admission.output_cap,
-            default_cap=plan.model.max_output_tokens or settings.default_max_output_tokens,
-            remember=partial(self._kept.remember, principal, plan.model),
+            default_cap=settings.default_max_output_tokens,
+            remember=partial(self._kept.remember, principal),
             fetch=self._fetch,
         )
-        return Bill(format, request, plan, admission, conversation)
+        return Bill(
+            format,
+            request,
+            plan,
+            admission,
+            conversation,
+            empty_is_free=not settings.charge_empty_answers,
+            tells=settings.answer_headers,
+        )
 
-    async def _read(self, format: Format, exchange: Exchange) -> tuple[Request, bool]:
-        """The request, and whether it only asks for a count."""
+    def _trip(self, exchange: Exchange, bill: Bill) -> Trip:
+        plan, request = bill.plan, bill.request
+        place = None
+        if plan.pin is None:
+            place = stickiness_of(bill.admission.hold.account_id, request, exchange.scope["headers"])
+        return Trip(
+            self._board,
+            plan.legs,
+            stream=request.stream,
+            tokens=bill.admission.input_tokens,
+            place=place,
+            pin=plan.pin,
+        )
+
+    async def _read(self, format: Format, exchange: Exchange) -> tuple[Request, Sequence[str], bool]:
+        """The request, the models that it names as stand-ins, and whether it only asks for a count."""
         settings = self._settings
         body = await read_body(exchange, settings.max_body_bytes, settings.body_timeout)
         exchange.body_read = True
         path, query = exchange.scope["path"], exchange.scope.get("query_string", b"")
         if format.counts(path):
-            return format.read_count(body, path, query), True
-        request = format.read_request(body, path, query)
+            return format.read_count(body, path, query), (), True
+        request, chain = take_chain(format.read_request(body, path, query))
         await check_pictures(request, format.name)
-        return request, False
+        return request, chain, False
 
     def _close(self, bill: Bill, exchange: Exchange) -> None:
         """Ends the hold, now or, for an answer that its upstream still works on, when that is done."""
@@ -178,7 +216,7 @@ class Relay:
                 self._background.finish(bill)
 
     def _find(self, snapshot: Snapshot, name: str) -> Model | None:
-        model = snapshot.models.get(name)
+        model = snapshot.find(name)
         return self.detour.find(snapshot, name) if model is None and self.detour is not None else model
 
     async def _check_again(self, exchange: Exchange) -> None:
@@ -187,59 +225,6 @@ class Relay:
             raise interruption_error(Interrupt.CLIENT_GONE)
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
         await authenticate(exchange.scope, self.principals, self._settings.trusted_proxies)
-
-    async def _deliver(self, exchange: Exchange, bill: Bill) -> None:
-        """Tries the candidates in order until one begins to answer. Raises the last one's error.
-
-        A candidate whose upstream can't be told all that was asked is passed over; where none can, the first one's reason
-        is the answer.
-        """
-        failure: UpstreamError | None = None
-        untold: GatewayError | None = None
-        for candidate in bill.plan.candidates:
-            channel = candidate.channel
-            try:
-                bill.sending = sending = await self._prepare(exchange, bill, candidate)
-            except GatewayError as error:
-                if error.kind is not Kind.INVALID or exchange.gone:
-                    raise
-                untold = untold or error
-                continue
-            bill.candidate = candidate
-            bill.attempts += 1
-            try:
-                if bill.request.stream:
-                    await relay_stream(exchange, self._upstreams, channel, bill, sending)
-                else:
-                    limit = self._settings.max_answer_bytes
-                    await relay_answer(exchange, self._upstreams, channel, bill, sending, limit)
-                return
-            except UpstreamError as error:
-                failure = redact(error, channel)
-                self._note_failure(exchange, bill, channel, failure)
-                if exchange.committed or not error.retryable:
-                    break
-        if failure is not None:
-            raise failure
-        assert untold is not None
-        raise untold
-
-    async def _prepare(self, exchange: Exchange, bill: Bill, candidate: Candidate) -> Sending:
-        exchange.allow(self._upstreams.timeouts.first_byte, Interrupt.FIRST_BYTE_TIMEOUT)
-        try:
-            return await bill.conversation.send_to(candidate)
-        except asyncio.CancelledError as error:
-            raise interrupted(exchange, error) from error
-
-    def _note_failure(self, exchange: Exchange, bill: Bill, channel: Channel, error: UpstreamError) -> None:
-        bill.failed.append((channel.name, error.code))
-        log.warning(
-            "attempt_failed",
-            request_id=exchange.label,
-            channel=channel.name,
-            error=error.code,
-            upstream_status=error.upstream_status,
-        )
 
 
 async def send_error(exchange: Exchange, format: Format, error: GatewayError, framing: str | None = None) -> None:

@@ -1,16 +1,19 @@
-"""Which channels may answer a request, in the order in which they are tried."""
+"""Which models and channels may answer a request."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from app.accounts.principals import Principal
-from app.catalog.prices import Price
 from app.catalog.snapshot import Candidate, Model, Snapshot
-from app.errors import Blame, GatewayError, Kind
+from app.errors import Blame, GatewayError, Kind, invalid_request
 from app.formats.base import Request
 from app.relay.kept import Ground
+from app.relay.needs import needs_of
+from app.routing.tiers import TierBook, make_tiers
+from app.routing.trip import Leg, Pin
 
 UNKNOWN_CONTEXT = 32_000
 """Tokens that are held for what an answer was made of while its stream hasn't told, at a model of unknown context."""
@@ -18,40 +21,104 @@ UNKNOWN_CONTEXT = 32_000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A model and the channels that serve it, best first. `price` is the dearest of theirs: what a hold assumes.
+    """The model that was asked for and those that may stand in for it, in order, each with its channels.
 
-    `kept_tokens`: what an upstream feeds the model beside the request, since it builds on what is kept there.
+    `pin`: only this channel will do. `kept_tokens`: what an upstream feeds the model beside the request, since it builds on
+    what is kept there.
     """
 
     model: Model
-    price: Price
-    candidates: tuple[Candidate, ...]
+    legs: tuple[Leg, ...]
+    pin: Pin | None = None
     kept_tokens: int = 0
+
+    @property
+    def likely(self) -> Candidate:
+        """One of those that most likely answer."""
+        return self.legs[0].tiers[0].candidates[0]
+
+    def dearest(self, cost: Callable[[Model], int]) -> int:
+        """The highest of a cost over all models that may answer: what has to be held."""
+        if len(self.legs) == 1:
+            return cost(self.legs[0].model)
+        return max(cost(leg.model) for leg in self.legs)
 
 
 def make_plan(
-    snapshot: Snapshot, principal: Principal, request: Request, format: str, ground: Ground | None = None
+    snapshot: Snapshot,
+    book: TierBook,
+    principal: Principal,
+    request: Request,
+    format: str,
+    *,
+    chain: Sequence[str] = (),
+    ground: Ground | None = None,
 ) -> Plan:
-    """`ground`: what the request builds on; only the channel that keeps it will do, in this format.
+    """`chain`: what the request itself names as stand-ins. `ground`: what it builds on; only the channel that keeps it will
+    do, in this format.
 
     Raises GatewayError: 404 unknown model, 403 not for this key, 503 when no channel or no price is configured.
     """
-    model = snapshot.models.get(request.model)
-    if model is None or model.kind != "chat":
-        raise unknown_model(request.model)
-    if not (principal.allows_model(request.model) or principal.allows_model(model.name)):
-        raise model_not_allowed(request.model)
+    model = _allowed_model(snapshot, principal, request.model)
+    if ground is not None:
+        return _pinned_plan(model, request, format, ground)
+    models = [model]
+    for name in chain:
+        models.append(_allowed_model(snapshot, principal, name, "models"))
+    for name in model.fallbacks:  # the operator's: what this key may not have is passed over
+        stand_in = snapshot.find(name)
+        if stand_in is not None and stand_in.kind == "chat" and _may_call(principal, name, stand_in):
+            models.append(stand_in)
+    legs = [
+        Leg(model, tiers)
+        for model in {model.name: model for model in models}.values()
+        if model.dearest is not None and (tiers := book.tiers(model, format))
+    ]
+    if not legs:
+        raise model_not_priced(request.model, model) if model.dearest is None else no_channel(request.model)
+    return Plan(model, _able(legs, request))
+
+
+def _able(legs: list[Leg], request: Request) -> tuple[Leg, ...]:
+    """Without models that lack what the request asks for. Raises GatewayError 400 where none is left."""
+    if not any(leg.model.lacks or any(tier.picky for tier in leg.tiers) for leg in legs):
+        return tuple(legs)
+    needs = needs_of(request)
+    able = tuple(
+        replace(leg, needs=needs)
+        for leg in legs
+        if leg.model.lacks.isdisjoint(needs)
+        and any(c.channel.lacks.isdisjoint(needs) for tier in leg.tiers for c in tier.candidates)
+    )
+    if not able:
+        lacking = sorted(needs & frozenset().union(*(leg.model.lacks for leg in legs)) or needs)
+        message = f"The model '{request.model[:200]}' doesn't support {', '.join(lacking)}."
+        raise invalid_request(message, "model", "unsupported_by_model")
+    return able
+
+
+def _pinned_plan(model: Model, request: Request, format: str, ground: Ground) -> Plan:
+    candidates = [c for c in model.candidates if c.channel.id == ground.channel_id and format in c.channel.endpoints]
     if model.dearest is None:
         raise model_not_priced(request.model, model)
-    candidates = tuple(c for c in model.candidates if c.channel.endpoints)
-    kept_tokens = 0
-    if ground is not None:
-        candidates = tuple(c for c in candidates if c.channel.id == ground.channel_id and format in c.channel.endpoints)
-        kept_tokens = (model.context_window or UNKNOWN_CONTEXT) if ground.tokens is None else ground.tokens
     if not candidates:
         raise no_channel(request.model)
-    ordered = candidates if len(candidates) == 1 else in_order(candidates, format)
-    return Plan(model, model.dearest, ordered, kept_tokens)
+    kept_tokens = (model.context_window or UNKNOWN_CONTEXT) if ground.tokens is None else ground.tokens
+    pin = Pin(ground.channel_id, ground.channel_key)
+    return Plan(model, (Leg(model, make_tiers(candidates, format)),), pin, kept_tokens)
+
+
+def _allowed_model(snapshot: Snapshot, principal: Principal, name: str, param: str = "model") -> Model:
+    model = snapshot.find(name)
+    if model is None or model.kind != "chat":
+        raise unknown_model(name, param)
+    if not _may_call(principal, name, model):
+        raise model_not_allowed(name, param)
+    return model
+
+
+def _may_call(principal: Principal, name: str, model: Model) -> bool:
+    return principal.allows_model(name) or principal.allows_model(model.name)
 
 
 def in_order(candidates: tuple[Candidate, ...], format: str = "") -> tuple[Candidate, ...]:
@@ -71,15 +138,15 @@ def in_order(candidates: tuple[Candidate, ...], format: str = "") -> tuple[Candi
     )
 
 
-def unknown_model(name: str) -> GatewayError:
+def unknown_model(name: str, param: str = "model") -> GatewayError:
     """The 404 for a name that no model has, or one of another kind."""
-    return GatewayError(Kind.NOT_FOUND, "model_not_found", f"The model '{name[:200]}' does not exist.", param="model")
+    return GatewayError(Kind.NOT_FOUND, "model_not_found", f"The model '{name[:200]}' does not exist.", param=param)
 
 
-def model_not_allowed(name: str) -> GatewayError:
+def model_not_allowed(name: str, param: str = "model") -> GatewayError:
     """The 403 for a model that the key may not call."""
     message = f"This API key may not use the model '{name[:200]}'."
-    return GatewayError(Kind.PERMISSION, "model_not_allowed", message, param="model")
+    return GatewayError(Kind.PERMISSION, "model_not_allowed", message, param=param)
 
 
 def model_not_priced(name: str, model: Model) -> GatewayError:

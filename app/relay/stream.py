@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 import aiohttp
 
-from app.catalog.snapshot import Channel
 from app.errors import GatewayError, Kind, UpstreamError, bad_upstream_response
 from app.formats.base import Format, Tap
-from app.relay.answer import answer_headers
+from app.relay.answer import answer_headers, own_headers
 from app.relay.attempt import MAX_ERROR_BODY, Upstreams, connection_error, interrupted, read_start, redact
 from app.relay.bill import Bill
 from app.relay.exchange import Exchange, Interrupt
 from app.relay.translate import Sending
+from app.routing.board import Pick
 
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 HOLD_COMMENTS = 2.0
@@ -26,28 +27,32 @@ END_WAIT = 1.0
 
 
 async def relay_stream(
-    exchange: Exchange, upstreams: Upstreams, channel: Channel, bill: Bill, sending: Sending
+    exchange: Exchange, upstreams: Upstreams, pick: Pick, bill: Bill, sending: Sending, answered: Callable[[], None]
 ) -> None:
-    """One attempt. Raises UpstreamError while nothing was sent; afterwards ends the stream itself, errors included."""
+    """One attempt; `answered` is called when an answer has begun. Raises UpstreamError while nothing was sent; afterwards
+    ends the stream itself, errors included: `bill.broken` has them.
+    """
+    channel = pick.channel
     tap = bill.conversation.open_tap(sending, channel)
     bill.tap = tap
-    idle, write = channel.idle_timeout or upstreams.timeouts.idle, upstreams.timeouts.write
+    idle, write = upstreams.idle(pick), upstreams.timeouts.write
     try:
-        response = await upstreams.call(exchange, channel, sending)
+        response = await upstreams.call(exchange, pick, sending)
         try:
             await _check_type(response, sending.format, channel.provider.quirks)
             head = await _first_frames(response, exchange, tap)
             exchange.first_byte = asyncio.get_running_loop().time()
+            answered()
             keeps = bill.request.kept and not sending.converted
             if keeps:
-                await _keep(bill, channel, tap, unfinished=bill.request.background)
+                await _keep(bill, pick, tap, unfinished=bill.request.background)
             await _start(exchange, response, bill, sending)
             last = await _pass(exchange, response, tap, head, idle, write)
             if keeps:
-                await _keep(bill, channel, tap)
-            await _end(exchange, tap, last, write, channel.secret.encode())
+                await _keep(bill, pick, tap)
+            await _end(exchange, tap, last, write, pick.key.secret.encode())
             if tap.error is not None:  # which the format's own frame has told the client
-                bill.error = tap.error.code
+                bill.error, bill.broken = tap.error.code, tap.error
         finally:
             bill.answered = exchange.committed and tap.started  # comments alone, a queue's say, are no answer
             await _let_go(response, tap)
@@ -98,6 +103,7 @@ async def _start(exchange: Exchange, response: aiohttp.ClientResponse, bill: Bil
     headers = answer_headers(response, bill.format.stream_types[bill.request.framing], sending.dropped)
     headers.append((b"cache-control", b"no-cache"))
     headers.append((b"x-accel-buffering", b"no"))  # nginx would gather the stream otherwise
+    own_headers(headers, bill, exchange)
     await exchange.start(200, headers)
 
 
@@ -131,9 +137,9 @@ async def _pass(
     return out
 
 
-async def _keep(bill: Bill, channel: Channel, tap: Tap, *, unfinished: bool = False) -> None:
+async def _keep(bill: Bill, pick: Pick, tap: Tap, *, unfinished: bool = False) -> None:
     if tap.id is not None:
-        await bill.conversation.keep(channel, (tap.id, *tap.parts), tap.usage, unfinished=unfinished)
+        await bill.conversation.keep(pick, (tap.id, *tap.parts), tap.usage, unfinished=unfinished)
 
 
 async def _end(exchange: Exchange, tap: Tap, last: bytes, write: float, secret: bytes) -> None:
@@ -162,6 +168,8 @@ async def _break(exchange: Exchange, bill: Bill, error: GatewayError, write: flo
     if not exchange.committed:
         raise error
     bill.error = error.code
+    if isinstance(error, UpstreamError):
+        bill.broken = error
     if not exchange.gone:
         exchange.allow(write, Interrupt.WRITE_TIMEOUT)
         await exchange.write(bill.format.write_stream_error(error, bill.request.framing), more=False)

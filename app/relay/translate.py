@@ -18,6 +18,7 @@ from app.formats.base import Format, Request, Stamp, Tap, Target
 from app.relay.converter import Converter
 from app.relay.exchange import Exchange
 from app.relay.inline import NO_IMAGE_URLS, Fetch, inline_images
+from app.routing.board import Pick
 
 MAX_DROPPED = 1000
 LARGE_BODY = 256 * 1024
@@ -43,8 +44,8 @@ class Sending:
 class Conversation:
     """One client request on its way to any of its candidates: read for conversion once, and only if one needs it.
 
-    `remember` is given the channel and the id of an answer that an upstream keeps; `fetch` gets pictures for upstreams that
-    fetch none themselves.
+    `remember` is given the model, the channel, its key and the id of an answer that an upstream keeps; `fetch` gets pictures
+    for upstreams that fetch none themselves.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class Conversation:
         "_exchange",
         "_fetch",
         "_formats",
+        "_least_cap",
         "_output_cap",
         "_remember",
         "request",
@@ -80,7 +82,7 @@ class Conversation:
         self._exchange = exchange
         self._formats = formats
         self._output_cap = output_cap
-        self._default_cap = default_cap
+        self._default_cap = self._least_cap = default_cap
         self._ask: Ask | None = None
 
     @property
@@ -89,9 +91,10 @@ class Conversation:
         assert self._ask is not None, "nothing has been converted"
         return self._ask
 
-    async def send_to(self, candidate: Candidate) -> Sending:
-        """The request for one candidate. Raises GatewayError 400 naming a field that its upstream can't be told."""
-        channel = candidate.channel
+    async def send_to(self, pick: Pick) -> Sending:
+        """The request for one attempt. Raises GatewayError 400 naming a field that its upstream can't be told."""
+        candidate, channel = pick.candidate, pick.channel
+        self._default_cap = pick.model.max_output_tokens or self._least_cap
         if self._client.name not in channel.endpoints:
             return await self._convert(candidate, self._formats[next(iter(channel.endpoints))])
         if self._has_pictures_to_fetch(channel):
@@ -140,10 +143,10 @@ class Conversation:
             self._ask = await asyncio.to_thread(read, self.request) if large else read(self.request)
         return self._ask
 
-    async def keep(self, channel: Channel, ids: Sequence[str], usage: Usage | None, *, unfinished: bool) -> None:
+    async def keep(self, pick: Pick, ids: Sequence[str], usage: Usage | None, *, unfinished: bool) -> None:
         """Before the client hears the id of an answer that the upstream keeps: from now on it is known whose it is."""
         tokens = None if usage is None else usage.input_tokens + usage.output_tokens
-        await self._remember(channel.id, ids, tokens=tokens, unfinished=unfinished)
+        await self._remember(pick.model, pick.channel.id, pick.key.number, ids, tokens=tokens, unfinished=unfinished)
 
     def open_tap(self, sending: Sending, channel: Channel) -> Tap:
         """What follows the upstream's stream, and makes the client's out of it."""

@@ -6,10 +6,12 @@
 -- Deletes the holds that are named, moves the counters by what was really deleted, writes one entry for each.
 -- A hold that is gone already changes nothing: settling twice is settling once. Caller holds the account locks.
 -- A charge of p_charges is in nano-dollars; p_prices NULL: the price that the hold was made with; p_costs: the vendor's own.
+-- p_models and p_groups: the model that answered in the place of the hold's, and its group's ratio; NULL, whole or in part:
+-- those of the hold.
 CREATE FUNCTION settle_holds(
     p_over boolean, p_limited boolean, p_accounts bigint[], p_ids uuid[], p_charges bigint[], p_statuses text[],
     p_channels bigint[], p_prices bigint[], p_costs bigint[], p_usages text[], p_estimated boolean[], p_latencies int[],
-    p_first_bytes int[], p_attempts smallint[], p_errors text[]
+    p_first_bytes int[], p_attempts smallint[], p_errors text[], p_models text[] DEFAULT NULL, p_groups bigint[] DEFAULT NULL
 ) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
     settled int;
@@ -32,16 +34,16 @@ BEGIN
     WITH given AS (
         SELECT * FROM unnest(
             p_accounts, p_ids, p_charges, p_statuses, p_channels, p_prices, p_costs, p_usages, p_estimated, p_latencies,
-            p_first_bytes, p_attempts, p_errors
+            p_first_bytes, p_attempts, p_errors, p_models, p_groups
         ) AS g(
             account_id, id, due, status, channel_id, applied_id, cost, usage, estimated, latency_ms, first_byte_ms, attempts,
-            error
+            error, other_model, other_ppm
         )
     ), gone AS (
         DELETE FROM holds h USING given g
         WHERE h.account_id = g.account_id AND h.id = g.id
         RETURNING h.*, LEAST(g.due, h.amount) AS charge, g.due, g.status, g.channel_id, g.applied_id, g.cost, g.usage,
-            g.estimated, g.latency_ms, g.first_byte_ms, g.attempts, g.error
+            g.estimated, g.latency_ms, g.first_byte_ms, g.attempts, g.error, g.other_model, g.other_ppm
     ), moved_accounts AS (
         UPDATE account_balances b
         SET held = b.held - s.held, balance = b.balance + s.held - s.charged, charged = b.charged + s.charged
@@ -62,9 +64,9 @@ BEGIN
         account_id, id, key_id, request_id, created_at, model, channel_id, format, status, held, charged, uncollected,
         usage, price_id, ratio_ppm, group_ppm, cost, estimated, stream, latency_ms, first_byte_ms, attempts, error
     )
-    SELECT account_id, id, key_id, request_id, created_at, model, channel_id, format, status, amount, charge,
-        due - charge, usage::jsonb, COALESCE(applied_id, price_id), ratio_ppm, group_ppm, cost, estimated, stream, latency_ms,
-        first_byte_ms, attempts, error
+    SELECT account_id, id, key_id, request_id, created_at, COALESCE(other_model, model), channel_id, format, status, amount,
+        charge, due - charge, usage::jsonb, COALESCE(applied_id, price_id), ratio_ppm, COALESCE(other_ppm, group_ppm), cost,
+        estimated, stream, latency_ms, first_byte_ms, attempts, error
     FROM gone;
     GET DIAGNOSTICS settled = ROW_COUNT;
 
@@ -77,8 +79,7 @@ BEGIN
         ORDER BY e.account_id, e.created_at, e.id
     LOOP
         SELECT GREATEST(0, LEAST(
-            over.uncollected, a.balance, k.balance, al.budget - (a.charged - al.period_charged) - a.held,
-            kl.budget - (k.charged - kl.period_charged) - k.held
+            over.uncollected, a.balance, k.balance, budget_left(al, a.charged) - a.held, budget_left(kl, k.charged) - k.held
         )) INTO extra
         FROM account_balances a
         JOIN key_balances k ON k.account_id = a.account_id AND k.key_id = over.key_id
@@ -102,12 +103,15 @@ $$;
 -- key, -3: no such account or key, -4: the money is there, but other requests hold it, -5: a limit or a
 -- budget refuses, -6: too many are open at the moment.
 --
+-- Limits in shadow refuse nothing. What one of them would have refused it doesn't count either, or it would come to refuse
+-- all that is asked above it, and not just what is too much: `uncounted` says for which (1 the account's, 2 the key's).
+--
 -- A request gets what it wants. One whose wish is beyond what there is in all gets what is left, or a fair part of it where
 -- more of the account's requests are in the batch, and never less than its minimum. One whose wish only others' holds stand
 -- in the way of is told to wait, for they come back; once it is out of patience it takes what there is.
 CREATE FUNCTION grant_in_turn(
     p_short bigint[], p_accounts bigint[], p_keys bigint[], p_wants bigint[], p_minima bigint[], p_patient boolean[],
-    p_tokens int[], INOUT p_granted bigint[], OUT standings text[]
+    p_tokens int[], INOUT p_granted bigint[], OUT standings text[], OUT uncounted smallint[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
@@ -129,6 +133,8 @@ DECLARE
     v_funds bigint;
     v_amount bigint;
     v_why jsonb;
+    v_account_why jsonb;
+    v_key_why jsonb;
 BEGIN
     -- Whole from the start: an array that begins at the first index that was written to would come out shifted.
     standings := array_fill(NULL::text, ARRAY[cardinality(p_accounts)]);
@@ -167,38 +173,40 @@ BEGIN
             IF FOUND THEN
                 kl := roll_limits(kl, v_now, k.charged);
                 SELECT count(*) + COALESCE((v_key_new->>ask.key_id::text)::int, 0) INTO v_key_open FROM holds h
-                WHERE kl.concurrency IS NOT NULL AND h.account_id = ask.account_id AND h.key_id = ask.key_id;
+                WHERE kl.concurrency IS NOT NULL AND h.account_id = ask.account_id AND h.key_id = ask.key_id
+                    AND NOT (kl.shadow AND COALESCE(h.uncounted, 0) & 2 > 0);
             END IF;
             IF al.account_id IS NULL THEN
                 SELECT * INTO al FROM limits l WHERE l.account_id = ask.account_id AND l.key_id = 0;
                 IF FOUND THEN
                     al := roll_limits(al, v_now, a.charged);
                     SELECT count(*) + v_account_new INTO v_account_open FROM holds h
-                    WHERE al.concurrency IS NOT NULL AND h.account_id = ask.account_id;
+                    WHERE al.concurrency IS NOT NULL AND h.account_id = ask.account_id
+                        AND NOT (al.shadow AND COALESCE(h.uncounted, 0) & 1 > 0);
                 END IF;
             END IF;
         END IF;
 
         -- LEAST skips NULL: a key without a quota, or no budget, has no bound of its own.
-        v_account_budget := al.budget - (a.charged - al.period_charged);
-        v_key_budget := kl.budget - (k.charged - kl.period_charged);
+        v_account_budget := budget_left(al, a.charged);
+        v_key_budget := budget_left(kl, k.charged);
         v_room := GREATEST(0, LEAST(a.balance, k.balance, v_account_budget - a.held, v_key_budget - k.held));
         v_funds := LEAST(a.balance + a.held, k.balance + k.held, v_account_budget, v_key_budget);
         v_why := NULL;
+        v_account_why := NULL;
+        v_key_why := NULL;
         IF GREATEST(0, LEAST(a.balance + a.held, k.balance + k.held)) < ask.minimum THEN
             p_granted[ask.i] := CASE WHEN a.balance + a.held < ask.minimum THEN -1 ELSE -2 END;
             CONTINUE;
         END IF;
         IF ask.tokens IS NOT NULL THEN
-            v_why := COALESCE(
-                find_limit(kl, v_now, ask.tokens, v_key_open) || '{"scope": "key"}',
-                find_limit(al, v_now, ask.tokens, v_account_open) || '{"scope": "account"}',
-                -- What costs nothing passes, even where a budget was lowered below what is spent.
-                CASE WHEN v_key_budget < ask.minimum AND ask.minimum > 0 THEN
-                    jsonb_build_object('scope', 'key', 'limit', 'budget', 'wait', wait_for_budget(kl, v_now)) END,
-                CASE WHEN v_account_budget < ask.minimum AND ask.minimum > 0 THEN
-                    jsonb_build_object('scope', 'account', 'limit', 'budget', 'wait', wait_for_budget(al, v_now)) END
-            );
+            IF kl.account_id IS NOT NULL THEN
+                v_key_why := find_refusal(kl, 'key', v_now, ask.tokens, v_key_open, k.charged, ask.minimum);
+            END IF;
+            IF al.account_id IS NOT NULL THEN
+                v_account_why := find_refusal(al, 'account', v_now, ask.tokens, v_account_open, a.charged, ask.minimum);
+            END IF;
+            v_why := COALESCE(CASE WHEN NOT kl.shadow THEN v_key_why END, CASE WHEN NOT al.shadow THEN v_account_why END);
         END IF;
         IF v_why IS NOT NULL THEN
             v_amount := CASE WHEN v_why->>'limit' = 'concurrency' THEN -6 ELSE -5 END;
@@ -220,14 +228,26 @@ BEGIN
             k.held := k.held + v_amount;
             v_account_moved := true;
             v_key_moved := true;
-            v_account_new := v_account_new + 1;
-            v_account_open := v_account_open + 1;
-            v_key_open := v_key_open + 1;
-            v_key_new := jsonb_set(
-                v_key_new, ARRAY[ask.key_id::text], to_jsonb(COALESCE((v_key_new->>ask.key_id::text)::int, 0) + 1));
-            IF ask.tokens IS NOT NULL THEN
-                al := count_request(al, ask.tokens);
-                kl := count_request(kl, ask.tokens);
+            -- Whatever still speaks against it is in shadow.
+            IF v_account_why IS NULL THEN
+                v_account_new := v_account_new + 1;
+                v_account_open := v_account_open + 1;
+                IF ask.tokens IS NOT NULL THEN
+                    al := count_request(al, ask.tokens);
+                END IF;
+            END IF;
+            IF v_key_why IS NULL THEN
+                v_key_open := v_key_open + 1;
+                v_key_new := jsonb_set(
+                    v_key_new, ARRAY[ask.key_id::text], to_jsonb(COALESCE((v_key_new->>ask.key_id::text)::int, 0) + 1));
+                IF ask.tokens IS NOT NULL THEN
+                    kl := count_request(kl, ask.tokens);
+                END IF;
+            END IF;
+            IF v_account_why IS NOT NULL OR v_key_why IS NOT NULL THEN
+                uncounted := COALESCE(uncounted, array_fill(0::smallint, ARRAY[cardinality(p_accounts)]));
+                uncounted[ask.i] := (v_account_why IS NOT NULL)::int + 2 * (v_key_why IS NOT NULL)::int;
+                v_why := jsonb_build_object('shadow', array_remove(ARRAY[v_key_why, v_account_why], NULL));
             END IF;
         END IF;
         IF ask.tokens IS NOT NULL THEN
@@ -264,7 +284,7 @@ $$;
 
 -- Grants holds: as a set to the accounts that can cover all that their requests want and have no limits, so that a key that is
 -- empty slows no other; to the rest in turn. Caller holds the account locks. `granted` NULL: everything as wanted.
--- `standings` says, for requests under limits, what refused them and what is left.
+-- `standings` says, for requests under limits, what refused them, or in shadow would have, and what is left.
 CREATE FUNCTION grant_holds(
     p_limited boolean, p_owner uuid, p_accounts bigint[], p_keys bigint[], p_ids uuid[], p_requests uuid[], p_wants bigint[],
     p_minima bigint[], p_orphans bigint[], p_inputs int[], p_models text[], p_formats text[], p_streams boolean[],
@@ -273,6 +293,7 @@ CREATE FUNCTION grant_holds(
 ) LANGUAGE plpgsql AS $$
 DECLARE
     v_short bigint[];
+    v_uncounted smallint[];
 BEGIN
     granted := p_wants;
     SELECT array_agg(DISTINCT s.account_id) INTO v_short
@@ -291,7 +312,7 @@ BEGIN
         );
     END IF;
     IF v_short IS NOT NULL THEN
-        SELECT t.p_granted, t.standings INTO granted, standings
+        SELECT t.p_granted, t.standings, t.uncounted INTO granted, standings, v_uncounted
         FROM grant_in_turn(v_short, p_accounts, p_keys, p_wants, p_minima, p_patient, p_tokens, granted) AS t;
     END IF;
 
@@ -310,16 +331,16 @@ BEGIN
     )
     INSERT INTO holds (
         account_id, id, key_id, request_id, owner, amount, orphan_charge, input_tokens, model, format, stream, price_id,
-        ratio_ppm, group_ppm, tokens
+        ratio_ppm, group_ppm, tokens, uncounted
     )
     SELECT account_id, id, key_id, request_id, p_owner, amount, orphan_charge, input_tokens, model, format, stream,
-        price_id, ratio_ppm, group_ppm, tokens
+        price_id, ratio_ppm, group_ppm, tokens, uncounted
     FROM unnest(
         p_accounts, p_ids, p_keys, p_requests, granted, p_orphans, p_inputs, p_models, p_formats, p_streams, p_prices,
-        p_ratios, p_groups, p_tokens
+        p_ratios, p_groups, p_tokens, v_uncounted
     ) AS g(
         account_id, id, key_id, request_id, amount, orphan_charge, input_tokens, model, format, stream, price_id,
-        ratio_ppm, group_ppm, tokens
+        ratio_ppm, group_ppm, tokens, uncounted
     )
     WHERE amount >= 0;
 
@@ -334,7 +355,7 @@ CREATE FUNCTION ledger_batch(
     p_locks bigint[],
     s_over boolean, s_limited boolean, s_accounts bigint[], s_ids uuid[], s_charges bigint[], s_statuses text[],
     s_channels bigint[], s_prices bigint[], s_costs bigint[], s_usages text[], s_estimated boolean[], s_latencies int[],
-    s_first_bytes int[], s_attempts smallint[], s_errors text[],
+    s_first_bytes int[], s_attempts smallint[], s_errors text[], s_models text[], s_groups bigint[],
     h_limited boolean, h_owner uuid, h_accounts bigint[], h_keys bigint[], h_ids uuid[], h_requests uuid[], h_wants bigint[],
     h_minima bigint[], h_orphans bigint[], h_inputs int[], h_models text[], h_formats text[], h_streams boolean[],
     h_prices bigint[], h_ratios bigint[], h_groups bigint[], h_tokens int[], h_patient boolean[],
@@ -345,7 +366,7 @@ BEGIN
     settled := 0;
     IF cardinality(s_ids) > 0 THEN
         settled := settle_holds(s_over, s_limited, s_accounts, s_ids, s_charges, s_statuses, s_channels, s_prices, s_costs,
-            s_usages, s_estimated, s_latencies, s_first_bytes, s_attempts, s_errors);
+            s_usages, s_estimated, s_latencies, s_first_bytes, s_attempts, s_errors, s_models, s_groups);
     END IF;
     IF cardinality(h_ids) > 0 THEN
         SELECT t.granted, t.standings INTO granted, standings

@@ -95,21 +95,43 @@ BEGIN
 END
 $$;
 
+-- Nano-dollars that a budget leaves, of which open holds may have some; NULL: no bound. One in shadow bounds nothing.
+CREATE FUNCTION budget_left(l limits, p_charged bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN NOT l.shadow THEN l.budget - (p_charged - l.period_charged) END
+$$;
+
 -- Seconds until the budget begins anew.
 CREATE FUNCTION wait_for_budget(l limits, p_now timestamptz) RETURNS numeric LANGUAGE sql STABLE AS $$
     SELECT extract(epoch FROM
         (date_trunc(l.budget_period, p_now AT TIME ZONE 'UTC') + ('1 ' || l.budget_period)::interval) AT TIME ZONE 'UTC' - p_now)
 $$;
 
--- What is left of the minute, for the headers that SDKs show.
+-- Why a row of limits refuses a request, or in shadow would, as {"scope", "limit", "wait"}; NULL: it doesn't.
+CREATE FUNCTION find_refusal(
+    l limits, p_scope text, p_now timestamptz, p_tokens bigint, p_open int, p_charged bigint, p_minimum bigint
+) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_why jsonb := find_limit(l, p_now, p_tokens, p_open);
+BEGIN
+    -- What costs nothing passes, even where a budget was lowered below what is spent.
+    IF v_why IS NULL AND p_minimum > 0 AND l.budget - (p_charged - l.period_charged) < p_minimum THEN
+        v_why := jsonb_build_object('limit', 'budget', 'wait', wait_for_budget(l, p_now));
+    END IF;
+    RETURN v_why || jsonb_build_object('scope', p_scope);
+END
+$$;
+
+-- What is left of the minute, for the headers that SDKs show. Limits in shadow are the operator's to know.
 CREATE FUNCTION limits_standing(l limits) RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT jsonb_build_object(
         'rpm', l.rpm, 'requests_left', GREATEST(0, l.rpm - (SELECT sum(r) FROM unnest(l.requests) AS r)),
         'tpm', l.tpm, 'tokens_left', GREATEST(0, l.tpm - (SELECT sum(t) FROM unnest(l.tokens) AS t)))
+    WHERE NOT l.shadow
 $$;
 
 -- Puts what requests really used in the place of what was counted when they were let in, for the holds that are about to
--- be settled. What was counted too much is taken back in its own second, what was counted too little is counted now.
+-- be settled. What was counted too much is taken back in its own second, what was counted too little is counted now; what a
+-- limit in shadow didn't count stays uncounted.
 CREATE FUNCTION settle_limits(p_accounts bigint[], p_ids uuid[], p_usages text[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
@@ -127,7 +149,7 @@ BEGIN
         JOIN holds h ON h.account_id = g.account_id AND h.id = g.id
         CROSS JOIN LATERAL (VALUES (0::bigint), (h.key_id)) AS k(key_id)
         JOIN limits m ON m.account_id = h.account_id AND m.key_id = k.key_id AND m.since <= h.created_at
-        WHERE h.tokens IS NOT NULL
+        WHERE h.tokens IS NOT NULL AND COALESCE(h.uncounted, 0) & CASE k.key_id WHEN 0 THEN 1 ELSE 2 END = 0
         GROUP BY 1, 2 ORDER BY 1, 2
     LOOP
         SELECT * INTO l FROM limits WHERE account_id = used.account_id AND key_id = used.key_id;

@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("key", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("requested", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("failures", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("until", sa.DateTime(timezone=True), nullable=False),
@@ -31,3 +32,17 @@ def upgrade() -> None:
     )
     op.add_column("models", sa.Column("options", JSONB(), server_default=sa.text("'{}'::jsonb"), nullable=False))
     op.add_column("kept_answers", sa.Column("channel_key", sa.Integer(), server_default=sa.text("0"), nullable=False))
+    op.execute(
+        """
+        CREATE FUNCTION announce_outages() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM pg_notify('relaygate', 'outages');
+            RETURN NULL;
+        END
+        $$
+        """
+    )
+    op.execute(
+        "CREATE TRIGGER outages_announce AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON outages "
+        "FOR EACH STATEMENT EXECUTE FUNCTION announce_outages()"
+    )

@@ -100,7 +100,8 @@ async def _ask(
     written = format.write_ask(ask, target)
     url = channel.endpoints[spoken].url(upstream_model, stream=False)
     sending = Sending(format, url, written.body, written.headers)
-    response = await upstreams.call(Exchange({}, _no_client, _no_client), channel, sending)
+    exchange = Exchange({}, _no_client, _no_client)
+    response = await upstreams.call_with(exchange, channel, channel.keys[0], sending, TIMEOUT)
     try:
         reply = format.read_reply((await _read(response)).lstrip(), provider.quirks)
     finally:

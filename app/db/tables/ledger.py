@@ -103,6 +103,8 @@ holds = Table(
     Column("group_ppm", BigInteger, nullable=False),
     # Tokens counted against a limit until it is known how many they were; NULL: made when no limit applied.
     Column("tokens", Integer),
+    # By which limits in shadow: those would have refused it. 1 the account's, 2 the key's.
+    Column("uncounted", SmallInteger),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     CheckConstraint("amount >= orphan_charge AND orphan_charge >= 0", name="amount"),
     postgresql_with={"fillfactor": "80"},
@@ -172,6 +174,8 @@ limits = Table(
     Column("concurrency", Integer),
     Column("budget", BigInteger),
     Column("budget_period", Text),
+    # The whole row is only tried out: counted, and what it would refuse is logged.
+    Column("shadow", Boolean, nullable=False, server_default=text("false")),
     # Requests from before weren't counted, so nothing of theirs is given back.
     Column("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("second", BigInteger, nullable=False, server_default="0"),

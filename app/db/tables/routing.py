@@ -1,6 +1,6 @@
 """The table of channels that are out: what one process has found out, so that no other does by its own users' pain."""
 
-from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Integer, Table, Text, func, text
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, ForeignKey, Integer, Table, Text, false, func, text
 
 from app.db.tables.base import METADATA
 
@@ -15,6 +15,8 @@ outages = Table(
     Column("kind", Text, nullable=False),
     # What happened, as an error code; never an upstream's own words.
     Column("reason", Text, nullable=False),
+    # The upstream named the pause itself.
+    Column("requested", Boolean, nullable=False, server_default=false()),
     # How many times in a row it has been out: what the next pause grows with.
     Column("failures", Integer, nullable=False, server_default=text("1")),
     Column("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
