@@ -42,6 +42,7 @@ from app.relay.kept import KeptAnswers
 from app.relay.observe import Observer
 from app.relay.pipeline import Relay
 from app.relay.watch import Watch
+from app.routing.alerts import Alerts
 from app.routing.board import Board
 from app.routing.share import SharedOutages
 from app.settings import Settings
@@ -101,6 +102,10 @@ class Services:
         self.formats = formats.by_name()
         self.board = Board()
         self.outages = SharedOutages(self.database.engine, self.board)
+        secret = settings.alert_secret
+        self.alerts = Alerts(
+            self.database.engine, settings.alert_url, None if secret is None else secret.get_secret_value()
+        )
         self.watch = Watch(hangup_drain=settings.hangup_drain if settings.on_hangup == "drain" else None)
         self.observer = Observer(self.registry, self.watch, self.ledger)
         self._stack = AsyncExitStack()

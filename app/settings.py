@@ -56,6 +56,12 @@ class Settings(BaseSettings):
         "cancel",
         description="When a client hangs up: cancel the upstream call, or read it to the end for its usage",
     )
+    alert_url: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="Told of channels that refuse the gateway's key or have failed for long",
+    )
+    alert_secret: SecretStr | None = Field(None, description="Signs alerts as webhooks are signed (Standard Webhooks)")
     max_attempts: int = Field(
         5, ge=1, le=20, description="Upstream calls of one request at most; a model's own option goes before it"
     )

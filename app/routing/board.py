@@ -11,7 +11,7 @@ from app.errors import UpstreamError
 from app.logs import get_log
 from app.routing.caps import Load
 from app.routing.health import Health
-from app.routing.outages import ALL_KEYS, WHOLE, Outage, OutageKind, Scope, pause_after
+from app.routing.outages import ALL_KEYS, EVERYTHING, WHOLE, Outage, OutageKind, Scope, pause_after
 from app.routing.tiers import TierBook
 from app.routing.verdicts import Verdict, judge
 
@@ -50,6 +50,17 @@ class Pick:
         return Scope(id), Scope(id, model), Scope(id, WHOLE, key), Scope(id, model, key)
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The moving averages of a channel's model, in seconds where they are times; None: nothing lately."""
+
+    model: str
+    error_rate: float
+    answer: float | None
+    first_frame: float | None
+    under_way: int
+
+
 class Board:
     """State of one process. `on_change` is called when there is an outage more or less to tell the other processes of.
 
@@ -60,6 +71,8 @@ class Board:
         self.clock = clock
         self.outages: dict[int, dict[tuple[str, int], Outage]] = {}
         """By channel, then by model and key; a channel of which nothing is out isn't in it."""
+        self.next_probe = float("inf")
+        """When the first of them may be tried again."""
         self.changes: dict[Scope, Outage | None] = {}
         self.on_change: Callable[[], None] | None = None
         self.opened: list[tuple[str, OutageKind]] = []
@@ -98,7 +111,7 @@ class Board:
         if own is None:
             return []
         model = candidate.upstream_model
-        places = ((WHOLE, ALL_KEYS), (model, ALL_KEYS), (WHOLE, key), (model, key))
+        places = (EVERYTHING, (model, ALL_KEYS), (WHOLE, key), (model, key))
         return [own[place] for place in places if place in own]
 
     def find(self, scope: Scope) -> Outage | None:
@@ -161,6 +174,21 @@ class Board:
             self._open(verdict, pick.channel.name, 1 + self._relapsed(verdict, now), now)
         return verdict
 
+    def seen_of(self, channel_id: int) -> list[Seen]:
+        """What the moving averages of a channel's models say now."""
+        now = self.clock()
+        return [
+            Seen(
+                model,
+                health.error_rate(now),
+                health.latency(now, stream=False),
+                health.latency(now, stream=True),
+                health.under_way,
+            )
+            for (id, model), health in self._health.items()
+            if id == channel_id and model != WHOLE
+        ]
+
     def all_outages(self) -> dict[Scope, Outage]:
         return {Scope(id, *place): outage for id, own in self.outages.items() for place, outage in own.items()}
 
@@ -202,6 +230,7 @@ class Board:
 
     def _put(self, scope: Scope, outage: Outage) -> None:
         self.outages.setdefault(scope.channel_id, {})[scope.model, scope.key] = outage
+        self._plan_probe()
 
     def _drop(self, scope: Scope) -> None:
         own = self.outages[scope.channel_id]
@@ -210,6 +239,11 @@ class Board:
             del self.outages[scope.channel_id]
         if scope.key == ALL_KEYS:
             self.health(scope.channel_id, scope.model).forgive()
+        self._plan_probe()
+
+    def _plan_probe(self) -> None:
+        pauses = (outage.until for own in self.outages.values() for outage in own.values())
+        self.next_probe = min(pauses, default=float("inf"))
 
     def _relapsed(self, verdict: Verdict, now: float) -> int:
         failures, when = self._relapses.pop(verdict.scope, (0, 0.0))

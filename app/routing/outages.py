@@ -13,6 +13,9 @@ WHOLE = ""
 ALL_KEYS = -1
 """The key of a scope that covers all keys of a channel."""
 
+EVERYTHING = (WHOLE, ALL_KEYS)
+"""The place of an outage of a channel as a whole."""
+
 PROBE_PATIENCE = 30.0
 """Seconds after which a probe that says nothing no longer keeps others from trying."""
 

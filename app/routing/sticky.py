@@ -34,6 +34,6 @@ def stickiness_of(account_id: int, request: Request, headers: list[tuple[bytes, 
         if not seed:
             if len(request.body) < LEAST:
                 return None
-            seed = bytes(request.conversation[:LEADING])
+            seed = bytes(memoryview(request.conversation)[:LEADING])
     digest = hashlib.blake2b(b"%d\0" % account_id + seed, digest_size=8).digest()
     return int.from_bytes(digest) / 2.0**64

@@ -14,7 +14,7 @@ from app.catalog.snapshot import Candidate, Channel, ChannelKey, Model
 from app.errors import Blame, GatewayError, Kind, UpstreamError
 from app.routing.board import Board, Pick
 from app.routing.health import Health
-from app.routing.outages import ALL_KEYS, PROBE_PATIENCE, WHOLE, OutageKind
+from app.routing.outages import ALL_KEYS, EVERYTHING, PROBE_PATIENCE, WHOLE, OutageKind
 from app.routing.tiers import Tier
 from app.routing.verdicts import Verdict
 
@@ -143,7 +143,7 @@ class Trip:
 
     def _choose(self, leg: Leg, tier: Tier, now: float) -> Pick | None:
         board = self._board
-        if board.outages:
+        if now >= board.next_probe:
             probe = self._probe(leg, tier, now)
             if probe is not None:
                 return probe
@@ -179,6 +179,9 @@ class Trip:
         return random.choices(usable, [candidate.channel.weight for candidate in usable])[0]  # noqa: S311
 
     def _will_do(self, leg: Leg, tier: Tier, candidate: Candidate, now: float) -> bool:
+        own = self._board.outages.get(candidate.channel.id)
+        if own is not None and (EVERYTHING in own or (candidate.upstream_model, ALL_KEYS) in own):
+            return False  # the quick way: where much is out, this is asked most
         return self._is_open(leg, tier, candidate, now) and self._key(candidate) is not None
 
     def _is_open(self, leg: Leg, tier: Tier, candidate: Candidate, now: float) -> bool:

@@ -19,6 +19,7 @@ from app.logs import get_log
 from app.media.storage import StorageError
 from app.media.store import prune_tasks
 from app.relay.kept import prune_kept_answers
+from app.routing.share import prune_outages
 from app.services import Services
 from app.webhooks.outbox import prune
 
@@ -50,10 +51,12 @@ class Worker:
         if self._services.settings.role != "api":
             self._tasks.append(asyncio.create_task(self._repeat(UPKEEP_PAUSE, self._keep_up, first=0.0)))
             self._services.deliverer.start()
+            self._services.alerts.start()
             self._services.runner.start()
 
     async def stop(self) -> None:
         await self._services.runner.stop()
+        await self._services.alerts.stop()
         await self._services.deliverer.stop()
         for task in self._tasks:
             await end_task(task)
@@ -86,6 +89,7 @@ class Worker:
             await prune(connection)
             await prune_tasks(connection)
             await prune_kept_answers(connection)
+            await prune_outages(connection)
         oldest = datetime.now(UTC).date() - timedelta(days=self._services.settings.media_retention_days)
         try:
             await self._services.storage.prune(oldest)

@@ -135,8 +135,8 @@ async def test_a_closed_port(operator: Operator, client: Client, stream: bool) -
 
 async def test_when_all_channels_fail_the_last_error_is_told(operator: Operator, client: Client) -> None:
     customer = operator.customer()
-    model = demo_model(operator, "status=500", "drop=1", "status=429&retry_after=7")
     for stream in (False, True):
+        model = demo_model(operator, "status=500", "drop=1", "status=429&retry_after=7")
         answer = await client.chat(customer, model, stream=stream)
 
         assert (answer.status, answer.error["code"]) == (429, "upstream_rate_limited")

@@ -81,9 +81,12 @@ async def test_clients_get_the_few_headers_that_are_meant_for_them(
 
     framing = {"transfer-encoding", "cache-control", "x-accel-buffering"} if stream else {"content-length"}
     assert answer.status == 200
-    assert answer.headers.keys() == framing | {
+    own = {"channel", "attempts", "upstream-ms", "overhead-ms"} | (set() if stream else {"cost"})
+    assert answer.headers.keys() == framing | {f"x-relaygate-{name}" for name in own} | {
         "date", "content-type", "x-request-id", "openai-processing-ms", "openai-version"
     }  # fmt: skip
+    assert answer.headers["x-relaygate-channel"] == "openai"
+    assert answer.headers["x-relaygate-attempts"] == "1"
     assert answer.headers["x-request-id"].startswith("req_0")
     assert answer.headers["openai-processing-ms"] == "12"
 
