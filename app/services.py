@@ -107,7 +107,7 @@ class Services:
             self.database.engine, settings.alert_url, None if secret is None else secret.get_secret_value()
         )
         self.watch = Watch(hangup_drain=settings.hangup_drain if settings.on_hangup == "drain" else None)
-        self.observer = Observer(self.registry, self.watch, self.ledger)
+        self.observer = Observer(self.registry, self.watch, self.ledger, self.board)
         self._stack = AsyncExitStack()
         self._relay: Relay | None = None
         self._upstreams: Upstreams | None = None

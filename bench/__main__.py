@@ -24,6 +24,8 @@ from bench.report import (
     number,
     save,
 )
+from bench.routing import Cost as RoutingCost
+from bench.routing import bench_routing, format_routing
 from bench.scenarios import REQUESTS_32, SCENARIOS, STREAMS_32, Measurement, Scenario, measure
 from bench.targets import Target, start_floor, start_static, start_upstream
 from bench.tasks import TASKS, bench_tasks
@@ -31,6 +33,7 @@ from bench.tasks import TASKS, bench_tasks
 CEILINGS = "ceilings"
 MEMORY = "memory"
 CONVERSION = "conversion"
+ROUTING = "routing"
 DISTURBED = 0.1  # of a core, by other processes
 
 
@@ -64,6 +67,7 @@ class Run:
     memory: list[MemorySample] = field(default_factory=list)
     requests: dict[str, int] = field(default_factory=dict)
     conversion: list[Cost] = field(default_factory=list)
+    routing: list[RoutingCost] = field(default_factory=list)
 
     def run(self) -> None:
         """Everything that was asked for, in order; rounds alternate between the targets."""
@@ -84,6 +88,8 @@ class Run:
             self._measure_ceilings()
         if self.choice.wants(CONVERSION):
             self.conversion = bench_conversion()
+        if self.choice.wants(ROUTING):
+            self.routing = bench_routing()
 
     def _measure_all(self, scenario: Scenario, turn: int) -> None:
         for target in [self.upstream, *self.targets] if scenario.direct else self.targets:
@@ -135,6 +141,8 @@ def report(run: Run) -> dict[str, Any]:
         print(format_costs(run.ceilings))
     if run.conversion:
         print(f"\n{format_conversion(run.conversion)}")
+    if run.routing:
+        print(f"\n{format_routing(run.routing)}")
     strangers = max((one.strangers for one in [*run.measurements, *run.ceilings]), default=0.0)
     if strangers > DISTURBED:
         print(f"\nnote: other processes took up to {strangers:.0%} of a core; repeat this on a quiet machine")
@@ -148,6 +156,7 @@ def report(run: Run) -> dict[str, Any]:
         "ceilings": run.ceilings,
         "memory": run.memory,
         "conversion": run.conversion,
+        "routing": run.routing,
     }
 
 
@@ -195,7 +204,7 @@ def read_choice() -> Choice:
     parser.add_argument("--floor-only", action="store_true", help="leave the gateway out")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="a measurement's time")
-    names = ", ".join([*(scenario.name for scenario in SCENARIOS), MEMORY, CEILINGS, CONVERSION])
+    names = ", ".join([*(scenario.name for scenario in SCENARIOS), MEMORY, CEILINGS, CONVERSION, ROUTING])
     parser.add_argument(
         "--entries",
         type=int,

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-
-from multidict import CIMultiDict
+from dataclasses import dataclass
 
 from app.accounts.principals import Principal
 from app.catalog.prices import FREE
-from app.catalog.snapshot import Candidate, Channel, ChannelKey, Model, Snapshot, open_channel
-from app.errors import Kind, UpstreamError
+from app.catalog.snapshot import Candidate, Channel, Model, Snapshot, open_channel
 from app.formats.openai_chat import FORMAT
 from app.providers import discover
 from app.relay.plan import make_plan
 from app.routing.board import Board
+from app.routing.outages import Outage, OutageKind, Scope
 from app.routing.sticky import stickiness_of
 from app.routing.trip import Trip
 
@@ -77,27 +75,11 @@ def _model(name: str, channels: list[Channel]) -> Model:
 
 
 def _troubled(snapshot: Snapshot, count: int) -> Board:
-    """A board on which so many channels can't be reached."""
+    """A board on which so many channels are out, for longer than this takes."""
     board = Board()
-    error = UpstreamError(Kind.UPSTREAM, "upstream_unreachable", "The upstream can't be reached.")
-    model = snapshot.models["model-0"]
-    for candidate in model.candidates[:count]:
-        for _ in range(3):
-            trip = Trip(board, make_plan_for(snapshot, board, SHORT % 0).legs, stream=False, tokens=1)
-            pick = trip.next()
-            assert pick is not None
-            pick.candidate, pick.key = candidate, ChannelKey(0, "secret", CIMultiDict())
-            board.failed(pick, error)
-    board.changes.clear()  # nobody to tell
-    outages = board.all_outages().items()
-    board.adopt({scope: replace(outage, until=outage.until + 3600.0) for scope, outage in outages})  # while this takes
+    outage = Outage(OutageKind.FAILING, "upstream_unreachable", 1, until=board.clock() + 3600.0)
+    board.adopt({Scope(id): outage for id in list(snapshot.channels)[:count]})
     return board
-
-
-def make_plan_for(snapshot: Snapshot, board: Board, body: bytes):  # type: ignore[no-untyped-def]
-    """The plan of one request."""
-    request = FORMAT.read_request(body, "/v1/chat/completions", b"")
-    return make_plan(snapshot, board.book, PRINCIPAL, request, FORMAT.name)
 
 
 def _measure(snapshot: Snapshot, board: Board, body: bytes) -> float:

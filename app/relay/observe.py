@@ -20,8 +20,12 @@ from app.ledger.writer import LedgerWriter
 from app.relay.bill import Bill
 from app.relay.exchange import Exchange
 from app.relay.watch import Watch
+from app.routing.board import Board
 
 FLUSH_INTERVAL = 0.25
+FLUSHES_A_COUNT = 4
+"""Flushes between counts of the loop's tasks, which take a while where there are thousands."""
+
 MAX_CODES = 200
 Counts = dict[tuple[str, ...], float]
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -53,6 +57,17 @@ class Metrics:
         )
         self.ledger_pending = Gauge(
             "relaygate_ledger_pending", "Settlements not yet durable.", registry=registry, multiprocess_mode="livesum"
+        )
+        self.outages_found = Counter(
+            "relaygate_channel_outages", "Times that a channel, or a model or key of it, was found to be out.",
+            ("channel", "kind"), registry=registry,
+        )  # fmt: skip
+        self.outages = Gauge(
+            "relaygate_outages", "Channels, models and keys of channels that are out now.",
+            registry=registry, multiprocess_mode="livemax",
+        )  # fmt: skip
+        self.tasks = Gauge(
+            "relaygate_tasks", "Tasks of the event loop.", registry=registry, multiprocess_mode="livesum"
         )
         self._timers: dict[tuple[int, tuple[str, ...]], Histogram] = {}
         self.attempts = Counter(
@@ -92,6 +107,13 @@ class Metrics:
             for labels, amount in counts.items():
                 counter.labels(*labels).inc(amount / unit)
 
+    def note_board(self, board: Board) -> None:
+        """What was found to be out since the last time, and what is now."""
+        self.outages.set(sum(map(len, board.outages.values())))
+        found, board.opened = board.opened, []
+        for channel, kind in found:
+            self.outages_found.labels(channel, kind.value).inc()
+
     def _bounded(self, code: str | None) -> str:
         """Some codes are an upstream's own words: only so many become series."""
         if code is None:
@@ -123,9 +145,15 @@ class Observer:
     """Takes a record a request; writes them in blocks. Up to a quarter of a second of log is lost at a kill -9."""
 
     def __init__(
-        self, registry: CollectorRegistry, watch: Watch, ledger: LedgerWriter, output: BinaryIO | None = None
+        self,
+        registry: CollectorRegistry,
+        watch: Watch,
+        ledger: LedgerWriter,
+        board: Board,
+        output: BinaryIO | None = None,
     ) -> None:
         self._watch = watch
+        self._board = board
         self._ledger = ledger
         self.metrics = Metrics(registry)
         self._output = sys.stdout.buffer if output is None else output
@@ -148,6 +176,7 @@ class Observer:
     def flush(self) -> None:
         self.metrics.open_requests.set(len(self._watch.open))
         self.metrics.ledger_pending.set(self._ledger.pending)
+        self.metrics.note_board(self._board)
         records, self._records = self._records, []
         if not records:
             return
@@ -158,8 +187,10 @@ class Observer:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(FLUSH_INTERVAL)
-            self.flush()
+            for _ in range(FLUSHES_A_COUNT):
+                await asyncio.sleep(FLUSH_INTERVAL)
+                self.flush()
+            self.metrics.tasks.set(len(asyncio.all_tasks()))
 
     def _line(self, record: Record, now: str) -> bytes:
         exchange, bill = record.exchange, record.bill
