@@ -85,6 +85,7 @@ class Services:
         self.characters = Characters(
             self.database.engine, self.catalog, self.caller, self.ledger, self.waiting_room, self.egress
         )
+        self.board = Board()
         self.desk = TaskDesk(self.database.engine, self.catalog, self.storage)
         self.follower = Follower(self.desk)
         results = Results(self.storage, self.caller, self.egress)
@@ -93,14 +94,15 @@ class Services:
             self.database.engine,
             self.catalog,
             Polls(self.catalog, self.caller, endings),
-            Submissions(self.database.engine, self.catalog, self.caller, self.storage, self.egress, endings),
+            Submissions(
+                self.database.engine, self.catalog, self.caller, self.storage, self.egress, endings, self.board
+            ),
             self.registry,
             settings.lease,
         )
         self.kept = KeptAnswers(self.database.engine)
         self.background = Background(self.cashier, self.kept)
         self.formats = formats.by_name()
-        self.board = Board()
         self.outages = SharedOutages(self.database.engine, self.board)
         secret = settings.alert_secret
         self.alerts = Alerts(

@@ -17,6 +17,8 @@ from uuid import uuid4
 import httpx2
 import psutil
 
+from tests.zygote import Server, shared_zygote
+
 ADMIN_TOKEN = "rga-test-admin-token-0123456789"
 SECRET_KEY = "test-secret-key-0123456789abcdef"
 START_TIMEOUT = 30.0
@@ -37,7 +39,7 @@ class Gateway:
     data_dir: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Server | None = None
 
     @property
     def url(self) -> str:
@@ -68,12 +70,16 @@ class Gateway:
             "RELAYGATE_PORT": str(self.port),
             **self.settings,
         }
-        with self.log_path.open("ab") as log:
-            command = [sys.executable, "-m", "app", "serve"]
-            # Not in the checkout: a developer's .env must not reach the tests.
-            self.process = subprocess.Popen(
-                command, env=environment, cwd=self.data_dir, stdout=log, stderr=subprocess.STDOUT
-            )
+        # Not in the checkout: a developer's .env must not reach the tests.
+        if "RELAYGATE_WORKERS" in self.settings:
+            # Their supervisor starts them afresh, which a fork can't.
+            with self.log_path.open("ab") as log:
+                command = [sys.executable, "-m", "app", "serve"]
+                self.process = subprocess.Popen(
+                    command, env=environment, cwd=self.data_dir, stdout=log, stderr=subprocess.STDOUT
+                )
+        else:
+            self.process = shared_zygote().serve(environment, self.data_dir, self.log_path)
         deadline = time.monotonic() + START_TIMEOUT
         while True:
             assert self.process.poll() is None, f"the gateway ended:\n{self.log}"

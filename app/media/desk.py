@@ -18,6 +18,7 @@ from app.catalog.catalog import Catalog
 from app.catalog.snapshot import Model
 from app.core.media import Attachment, Job, Scope
 from app.errors import GatewayError, Kind
+from app.ledger.shadow import ShadowRefusals
 from app.media import store
 from app.media.character_ways import maker_of, refuse_characters
 from app.media.characters import pin_for
@@ -35,10 +36,13 @@ SECONDS_BY_SCOPE = {Scope.IMAGES: 900.0, Scope.VIDEOS: 3600.0, Scope.AUDIO: 900.
 class TaskDesk:
     """Opens, finds, lists, cancels and deletes the tasks of accounts."""
 
-    def __init__(self, engine: AsyncEngine, catalog: Catalog, storage: Storage) -> None:
+    def __init__(
+        self, engine: AsyncEngine, catalog: Catalog, storage: Storage, shadow: ShadowRefusals | None = None
+    ) -> None:
         self._engine = engine
         self._catalog = catalog
         self._storage = storage
+        self._shadow = shadow
 
     async def submit(
         self,
@@ -90,7 +94,7 @@ class TaskDesk:
         opened: Task | Refused | None = None
         try:
             async with self._engine.begin() as connection:
-                opened = await store.open_task(connection, new, task_id)
+                opened = await store.open_task(connection, new, task_id, self._shadow)
         finally:
             if keys and not (isinstance(opened, Task) and opened.id == task_id):
                 await self._forget(keys)

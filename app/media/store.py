@@ -18,6 +18,7 @@ from app.core.media import Job, Scope, Status, read_job
 from app.db.tables.media import tasks
 from app.errors import GatewayError, Kind
 from app.ledger.records import Refusal
+from app.ledger.shadow import ShadowRefusals
 from app.ledger.wallets import lock_account
 from app.media.task import Source, StoredOutput, Task
 from app.providers.media import Handle
@@ -89,9 +90,12 @@ def new_task_id(model: str, now: float) -> str:
     return f"{slug}:{int(now)}-{''.join(secrets.choice(_ALPHABET) for _ in range(12))}"
 
 
-async def open_task(connection: AsyncConnection, new: NewTask, task_id: str) -> Task | Refused:
+async def open_task(
+    connection: AsyncConnection, new: NewTask, task_id: str, shadow: ShadowRefusals | None = None
+) -> Task | Refused:
     """Holds the money and writes the row, in the caller's transaction; a task that this idempotency key made before is
-    returned as it is. Raises GatewayError 409 where that one was made of another request.
+    returned as it is. `shadow` takes note of limits that only would have refused. Raises GatewayError 409 where the task of
+    this key was made of another request.
     """
     await lock_account(connection, new.account_id)
     if new.idempotency_key is not None:
@@ -117,6 +121,8 @@ async def open_task(connection: AsyncConnection, new: NewTask, task_id: str) -> 
     row = (await connection.execute(_GRANT, values)).one()
     if row.granted is not None and row.granted[0] < 0:
         return Refused(Refusal(row.granted[0]), row.standings[0] if row.standings else None)
+    if shadow is not None and row.standings:
+        shadow.note(row.standings[0], new.request_id, new.account_id, new.key_id)
     query = insert(tasks).values(
         account_id=new.account_id,
         id=task_id,

@@ -52,11 +52,15 @@ from app.media.storage import Storage, StorageError
 from app.media.upstream import channel_of, checked, percent
 from app.providers.media import Call, Done, Failed, Outcome, Running, refused
 from app.providers.replies import LOST, error_of
+from app.routing.board import Board
 
 log = get_log("relaygate.media")
 
 ELSEWHERE = (404, 405)
 """Answers to a submission that say that this channel has no such model or endpoint: another may."""
+
+FIRST_KEY = 0
+"""Media goes under the first of a channel's keys: only the account that made a job can ask about it."""
 
 UNCLEAR = (*ELSEWHERE, 409)
 """Answers to a submission that is sent again, under the same key, that say nothing about the first one."""
@@ -79,6 +83,7 @@ class Submissions:
         storage: Storage,
         egress: Egress,
         endings: Endings,
+        board: Board,
     ) -> None:
         self._engine = engine
         self._catalog = catalog
@@ -86,6 +91,7 @@ class Submissions:
         self._storage = storage
         self._egress = egress
         self._endings = endings
+        self._board = board
         self._places: Counter[int] = Counter()
         self._sent: set[tuple[int, str]] = set()
 
@@ -167,6 +173,7 @@ class Submissions:
 
     async def _ask(self, claim: Claim, order: Order, way: Way, job: Job, call: Call) -> None:
         channel, media = way.candidate.channel, way.media
+        began = self._board.clock()
         try:
             reply = await self._caller.call(channel, call, timeout=SUBMIT_TIMEOUT, fresh=True)
             if reply.status in LOST:
@@ -184,8 +191,10 @@ class Submissions:
             pause = FIRST_DOUBT if claim.step == "submit" else pause_after_fault(claim.faults)
             await self._refuse(claim, order, "sending", error.code, pause, tried=order.tried)
         except UpstreamError as error:
+            self._board.blamed(way.candidate, FIRST_KEY, error, began)
             await self._rejected(claim, order, channel, error)
         else:
+            self._board.cleared(way.candidate, FIRST_KEY, began)
             await self._accepted(claim, order, channel, outcome)
 
     async def _rejected(self, claim: Claim, order: Order, channel: Channel, error: UpstreamError) -> None:
@@ -312,7 +321,9 @@ class Submissions:
         if model is None:
             return [], None
         try:
-            return find_ways(model, order.job, order.pinned_to), None
+            ways = find_ways(model, order.job, order.pinned_to)
+            # What is out comes last, and is tried all the same where nothing else takes it: a task has time.
+            return sorted(ways, key=lambda way: bool(self._board.outages_of(way.candidate, FIRST_KEY))), None
         except GatewayError as error:
             return [], error
 

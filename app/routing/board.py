@@ -43,12 +43,6 @@ class Pick:
     def channel(self) -> Channel:
         return self.candidate.channel
 
-    @property
-    def scopes(self) -> tuple[Scope, Scope, Scope, Scope]:
-        """Everything whose outage would have kept this attempt from being made."""
-        id, model, key = self.candidate.channel.id, self.candidate.upstream_model, self.key.number
-        return Scope(id), Scope(id, model), Scope(id, WHOLE, key), Scope(id, model, key)
-
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -143,35 +137,44 @@ class Board:
         now = self.clock()
         pick.seconds = now - pick.began
         pick.health.note_success(now, pick.seconds, stream=pick.stream)
-        if pick.channel.id in self.outages:
-            for scope in pick.scopes:
-                outage = self.find(scope)
-                if outage is not None and pick.began >= outage.made:
-                    self._clear(scope, outage, pick.channel.name)
+        self.cleared(pick.candidate, pick.key.number, pick.began)
+
+    def cleared(self, candidate: Candidate, key: int, began: float) -> None:
+        """A call that began then went well: what had been out is back."""
+        channel = candidate.channel
+        if channel.id not in self.outages:
+            return
+        for scope in scopes_of(candidate, key):
+            outage = self.find(scope)
+            if outage is not None and began >= outage.made:
+                self._clear(scope, outage, channel.name)
 
     def failed(self, pick: Pick, error: UpstreamError) -> Verdict | None:
         """Draws the consequences. None: the request was at fault, and the channel answered."""
-        verdict = judge(error, pick.channel.id, pick.candidate.upstream_model, pick.key.number)
-        now = self.clock()
+        return self.blamed(pick.candidate, pick.key.number, error, pick.began)
+
+    def blamed(self, candidate: Candidate, key: int, error: UpstreamError, began: float) -> Verdict | None:
+        """The same for any call that began then."""
+        channel = candidate.channel
+        verdict = judge(error, channel.id, candidate.upstream_model, key)
         if verdict is None:
             return None
+        now = self.clock()
         outage = self.find(verdict.scope)
-        if outage is not None and (pick.began < outage.made or now < outage.until):
+        if outage is not None and (began < outage.made or now < outage.until):
             # Sent before it was known to be out, or as a last resort: says nothing new, but for a longer pause.
             if verdict.pause is not None and now + verdict.pause > outage.until:
-                self._open(verdict, pick.channel.name, outage.failures, now)
+                self._open(verdict, channel.name, outage.failures, now)
             return verdict
-        if verdict.at_once:
-            opens = True
-        elif verdict.scope.model == WHOLE:
-            pick.health.note_failure(now)
-            opens = self.health(verdict.scope.channel_id, WHOLE).note_failure(now)
-        else:
-            opens = pick.health.note_failure(now)
+        opens = verdict.at_once
+        if not opens:
+            opens = self.health(channel.id, candidate.upstream_model).note_failure(now)
+            if verdict.scope.model == WHOLE:
+                opens = self.health(channel.id, WHOLE).note_failure(now)
         if outage is not None:
-            self._open(verdict, pick.channel.name, outage.failures + 1, now)
+            self._open(verdict, channel.name, outage.failures + 1, now)
         elif opens:
-            self._open(verdict, pick.channel.name, 1 + self._relapsed(verdict, now), now)
+            self._open(verdict, channel.name, 1 + self._relapsed(verdict, now), now)
         return verdict
 
     def seen_of(self, channel_id: int) -> list[Seen]:
@@ -253,6 +256,12 @@ class Board:
         self.changes[scope] = outage
         if self.on_change is not None:
             self.on_change()
+
+
+def scopes_of(candidate: Candidate, key: int) -> tuple[Scope, ...]:
+    """Everything whose outage would keep a call from being made."""
+    id, model = candidate.channel.id, candidate.upstream_model
+    return Scope(id), Scope(id, model), Scope(id, WHOLE, key), Scope(id, model, key)
 
 
 def _fields(scope: Scope, outage: Outage) -> dict[str, object]:

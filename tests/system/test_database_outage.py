@@ -96,7 +96,7 @@ async def test_slow_streams_hold_no_database_connection(gateway: Gateway, operat
         await asyncio.gather(*(answer.content.readany() for answer in answers))
         # Every hold is open and every stream flows, so whatever the database is asked for now isn't theirs.
         busy = []
-        for _ in range(20):
+        for _ in range(50):
             busy.append(await connection.fetchval(f"{count} AND state <> 'idle' AND query NOT LIKE 'SELECT 1%'"))
             await asyncio.sleep(0.02)
         during = await connection.fetchval(count)
@@ -105,6 +105,6 @@ async def test_slow_streams_hold_no_database_connection(gateway: Gateway, operat
     await connection.close()
     assert held == 128
     assert during <= before
-    assert busy.count(0) >= 18, busy  # the heartbeat may be caught in the act
+    assert busy.count(0) >= 40, busy  # the heartbeat and the counting of processes may be caught in the act
     assert all(text.endswith(b"data: [DONE]\n\n") for text in texts)
     operator.entries(customer, count=256)
