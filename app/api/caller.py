@@ -25,7 +25,7 @@ PrincipalDep = Annotated[Principal, Depends(_principal)]
 
 async def find_model(services: Services, name: str) -> Model | None:
     """A model by its name; one that isn't known or can't be called yet is looked up anew: it may have been made just now."""
-    return (await services.catalog.snapshot_for(name)).models.get(name)
+    return (await services.catalog.snapshot_for(name)).find(name)
 
 
 def may_call(principal: Principal, name: str, model: Model) -> bool:

@@ -68,7 +68,7 @@ class Catalog:
         Raises GatewayError `service_unavailable`.
         """
         snapshot = self.snapshot
-        model = snapshot.models.get(name) if find is None else find(snapshot, name)
+        model = snapshot.find(name) if find is None else find(snapshot, name)
         return snapshot if model is not None and model.is_ready else await self.reloaded()
 
     async def reloaded(self) -> Snapshot:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from types import MappingProxyType
+from typing import Any
 
 from multidict import CIMultiDict
 from sqlalchemy import RowMapping, select, union
@@ -16,6 +17,7 @@ from app.catalog.endpoints import Endpoint, open_endpoints
 from app.catalog.prices import FREE, PPM, Price, ceiling, read_price
 from app.catalog.variants import PriceError
 from app.catalog.vault import Vault
+from app.core.wildcards import STAR, Wildcard, fill_in, may_match, read_wildcard
 from app.db.tables.catalog import aliases, channel_models, channels, model_groups, models, prices
 from app.errors import GatewayError
 from app.logs import get_log
@@ -23,6 +25,12 @@ from app.providers.base import Provider
 from app.providers.media import Site
 
 log = get_log("relaygate.catalog")
+
+KEYS_BETWEEN = "\n"
+"""What stands between several keys of a channel: none of them holds a line break."""
+
+MAX_MATCHED = 1_000
+"""Names that are remembered to match a wildcard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,9 @@ class Channel:
     """One way to an upstream, ready to be called: URLs by format and headers are made once, not for each request.
 
     `endpoints`: the formats that it speaks, the preferred one first. `fixed_headers`: those that the operator has set, in
-    small letters: no client's header replaces them.
+    small letters: no client's header replaces them. `keys`: at least one; `secret` and `headers` are those of the first.
+    `concurrency`, `rpm` and `tpm` cap what it is given, over all processes. `label`: what clients are told of it. `lacks`:
+    what its models can't do there.
     """
 
     id: int
@@ -89,7 +99,8 @@ class Model:
 
     `dearest` is no cheaper than any candidate's price: what a hold assumes. It is `price` itself where no channel has a price
     of its own, and None where nothing is priced: then the model is refused. `group_ppm` is the model group's ratio.
-    `task_timeout`: seconds that a media task of it may take; None: what its kind is given.
+    `task_timeout`: seconds that a media task of it may take; None: what its kind is given. `fallbacks`: the models that
+    answer where it can't. `lacks`: what it can't do (`app.relay.needs`). `pattern`: the wildcard that its name has matched.
     """
 
     name: str
@@ -118,15 +129,39 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """`models` holds aliases too, pointing at the model they stand for. `channels` are all that there are, by id, disabled
+    """`models` holds aliases too, pointing at the model they stand for; `wildcards` those with a star, the longest first, and
+    `matched` what they have been found to mean. `channels` are all that there are, by id, disabled
     ones too: what was begun over one is ended over it.
     """
 
     models: Mapping[str, Model]
     channels: Mapping[int, Channel]
+    wildcards: Sequence[tuple[Wildcard, Model]] = ()
+    matched: dict[str, Model] = field(default_factory=dict, compare=False, repr=False)
 
     def find(self, name: str) -> Model | None:
-        return self.models.get(name)
+        """The model that a client means: by its name or an alias, else by the wildcard with the longest fixed part."""
+        model = self.models.get(name)
+        if model is None and self.wildcards and may_match(name):
+            model = self.matched.get(name) or self._match(name)
+        return model
+
+    def _match(self, name: str) -> Model | None:
+        for wildcard, model in self.wildcards:
+            star = wildcard.match(name)
+            if star is None:
+                continue
+            if model.pattern is not None:  # an alias with a star stands for a model without one
+                filled = tuple(
+                    replace(candidate, upstream_model=fill_in(candidate.upstream_model, star))
+                    for candidate in model.candidates
+                )
+                model = replace(model, name=name, candidates=filled)
+            if len(self.matched) >= MAX_MATCHED:
+                self.matched.clear()
+            self.matched[name] = model
+            return model
+        return None
 
 
 EMPTY = Snapshot({}, {})
@@ -157,7 +192,9 @@ async def load_snapshot(connection: AsyncConnection, providers: Mapping[str, Pro
         known[row["name"]] = _open_model(row, served.get(row["name"], ()), loaded, listed)
     for row in (await connection.execute(select(aliases))).mappings():
         known.setdefault(row["alias"], known[row["model"]])
-    return Snapshot(known, loaded)
+    wildcards = [(wildcard, known.pop(name)) for name in list(known) if (wildcard := read_wildcard(name)) is not None]
+    wildcards.sort(key=lambda item: (-len(item[0].prefix) - len(item[0].suffix), item[0]))
+    return Snapshot(known, loaded, wildcards)
 
 
 async def _load_prices(connection: AsyncConnection) -> Mapping[int, Price]:
@@ -176,6 +213,7 @@ def _open_model(
     row: RowMapping, served: Iterable[RowMapping], loaded: Mapping[int, Channel], listed: Mapping[int, Price]
 ) -> Model:
     price = FREE if row["free"] else listed.get(row["price_id"])
+    options: Mapping[str, Any] = row["options"]
     candidates: list[Candidate] = []
     for item in served:
         own = None if row["free"] else item["price_id"]
@@ -197,6 +235,12 @@ def _open_model(
         dearest=ceiling(candidate.price for candidate in candidates) if candidates else price,
         group_ppm=PPM if row["ratio"] is None else int(row["ratio"] * PPM),
         candidates=tuple(candidates),
+        fallbacks=tuple(options.get("fallbacks", ())),
+        first_byte_timeout=options.get("first_byte_timeout"),
+        idle_timeout=options.get("idle_timeout"),
+        max_attempts=options.get("max_attempts"),
+        lacks=frozenset(options.get("lacks", ())),
+        pattern=row["name"] if STAR in row["name"] else None,
     )
 
 
@@ -209,17 +253,18 @@ def open_channel(
     secret: str,
     priority: int,
     weight: int,
-    options: Mapping[str, object],
+    options: Mapping[str, Any],
 ) -> Channel:
-    """A channel ready to be called. Raises KeyError for an unknown provider, ValueError for a URL that can't be one."""
+    """A channel ready to be called. `secret` holds its keys, one a line.
+
+    Raises KeyError for an unknown provider, ValueError for a URL that can't be one.
+    """
     provider = providers[provider_name]
     base = read_base_url(base_url)
-    headers: CIMultiDict[str] = CIMultiDict({**provider.headers, **provider.sign(secret)})
-    headers["content-type"] = "application/json"
-    # Streams are relayed as they come: a compressed one would have to be unpacked before it could be read.
-    headers["accept-encoding"] = "identity"
     extra = _texts(options.get("headers"))
-    headers.update(extra)
+    keys = tuple(
+        ChannelKey(number, key, _headers(provider, key, extra)) for number, key in enumerate(secret.split(KEYS_BETWEEN))
+    )
     timeouts = {
         field: float(value)
         for field in ("connect_timeout", "first_byte_timeout", "idle_timeout")
@@ -236,18 +281,31 @@ def open_channel(
         name,
         provider,
         endpoints,
-        headers,
+        keys[0].headers,
         fixed,
-        secret,
+        keys[0].secret,
         priority,
         weight,
         site,
         timeouts.get("connect_timeout"),
         timeouts.get("first_byte_timeout"),
         timeouts.get("idle_timeout"),
-        keys=(ChannelKey(0, secret, headers),),
-        label=provider.name,
+        keys=keys,
+        concurrency=options.get("concurrency"),
+        rpm=options.get("rpm"),
+        tpm=options.get("tpm"),
+        label=options.get("class") or provider.name,
+        lacks=frozenset(options.get("lacks", ())),
     )
+
+
+def _headers(provider: Provider, key: str, extra: Mapping[str, str]) -> CIMultiDict[str]:
+    headers: CIMultiDict[str] = CIMultiDict({**provider.headers, **provider.sign(key)})
+    headers["content-type"] = "application/json"
+    # Streams are relayed as they come: a compressed one would have to be unpacked before it could be read.
+    headers["accept-encoding"] = "identity"
+    headers.update(extra)
+    return headers
 
 
 def _texts(value: object) -> dict[str, str]:

@@ -81,6 +81,7 @@ class ModelRow:
     group: str | None
     group_ratio: Decimal
     aliases: list[str]
+    options: dict[str, Any]
     created_at: datetime
 
 
@@ -272,6 +273,7 @@ async def _read_models(connection: AsyncConnection, query: Any) -> list[ModelRow
             group=row["model_group"],
             group_ratio=Decimal(1) if row["ratio"] is None else row["ratio"],
             aliases=named.get(row["name"], []),
+            options=row["options"],
             created_at=row["created_at"],
         )
         for row in rows

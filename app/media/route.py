@@ -29,7 +29,7 @@ def find_model(snapshot: Snapshot, principal: Principal, job: Job, route: str | 
     Raises GatewayError: 404 unknown, or a model that makes something else; 403 not for this key; 503 not priced.
     """
     name = route or job.model
-    model = snapshot.models.get(name)
+    model = snapshot.find(name)
     if model is None:
         raise unknown_model(job.model)
     if model.kind != KIND_BY_SCOPE[job.scope]:

@@ -317,7 +317,7 @@ class Submissions:
 
     async def _ways(self, claim: Claim, order: Order) -> tuple[list[Way], GatewayError | None]:
         """The channels that can do it today, and why none can."""
-        model = (await self._catalog.snapshot_for(claim.model)).models.get(claim.model)
+        model = (await self._catalog.snapshot_for(claim.model)).find(claim.model)
         if model is None:
             return [], None
         try:

@@ -94,9 +94,9 @@ class Metrics:
             if bill.channel is not None and bill.attempts > len(bill.failed):
                 attempts[bill.channel.name, self._bounded(record.error) or "ok"] += 1
             if bill.usage is not None:
-                tokens[bill.plan.model.name, "input"] += bill.usage.input_tokens
-                tokens[bill.plan.model.name, "output"] += bill.usage.output_tokens
-            charged[(bill.plan.model.name,)] += bill.charge
+                tokens[_model_of(bill), "input"] += bill.usage.input_tokens
+                tokens[_model_of(bill), "output"] += bill.usage.output_tokens
+            charged[(_model_of(bill),)] += bill.charge
         for counter, counts in (
             (self.requests, requests),
             (self.attempts, attempts),
@@ -210,10 +210,16 @@ class Observer:
         return orjson.dumps(fields) + b"\n"
 
 
+def _model_of(bill: Bill) -> str:
+    """For a label: names that match a wildcard are without number."""
+    model = bill.plan.model if bill.pick is None else bill.pick.model
+    return model.pattern or model.name
+
+
 def _bill_fields(bill: Bill, exchange: Exchange) -> dict[str, object]:
     fields: dict[str, object] = {
         "account_id": bill.admission.hold.account_id,
-        "model": bill.plan.model.name,
+        "model": bill.plan.model.name if bill.pick is None else bill.pick.model.name,
         "channel": None if bill.channel is None else bill.channel.name,
         "attempts": bill.attempts,
         "stream": bill.request.stream,

@@ -216,8 +216,10 @@ class Relay:
                 self._background.finish(bill)
 
     def _find(self, snapshot: Snapshot, name: str) -> Model | None:
-        model = snapshot.find(name)
-        return self.detour.find(snapshot, name) if model is None and self.detour is not None else model
+        model = snapshot.models.get(name)
+        if model is None and self.detour is not None:
+            model = self.detour.find(snapshot, name)
+        return snapshot.find(name) if model is None else model
 
     async def _check_again(self, exchange: Exchange) -> None:
         """After a wait in line: the key may have been revoked meanwhile, and the client may have gone."""

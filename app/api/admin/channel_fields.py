@@ -15,7 +15,7 @@ from app.api.admin.shapes import MAX_ITEMS, Flag, Name, Shape, absent, refuse, r
 from app.catalog.defaults import today
 from app.catalog.pricelist import Origin, PriceList, find_origin
 from app.catalog.prices import write_price
-from app.catalog.snapshot import open_channel, read_base_url
+from app.catalog.snapshot import KEYS_BETWEEN, open_channel, read_base_url
 from app.catalog.store import ChannelRow, ServedModel
 from app.catalog.tiers import read_offer
 from app.catalog.vault import Vault
@@ -23,6 +23,7 @@ from app.errors import GatewayError
 from app.providers.base import Provider
 
 MAX_RANK = 1_000_000
+MAX_KEYS = 100
 
 
 def _compact(value: object) -> object:
@@ -52,6 +53,12 @@ def _check_models(values: list[ServedModelBody]) -> list[ServedModelBody]:
     return values
 
 
+def _check_keys(values: list[str]) -> list[str]:
+    if len(set(values)) < len(values) or "" in values:
+        refuse("a key stands twice, or is empty")
+    return values
+
+
 BaseUrl = Annotated[
     str,
     Field(max_length=2000, description="What the vendor's own SDK would take; null: the provider's default"),
@@ -62,6 +69,9 @@ ApiKey = Annotated[
     BeforeValidator(_compact),
     Field(description="Kept encrypted, never shown again. Vertex: the service account's JSON file"),
 ]
+
+
+ApiKeys = Annotated[list[ApiKey], Field(min_length=1, max_length=MAX_KEYS), AfterValidator(_check_keys)]
 
 
 class ServedModelBody(Shape):
@@ -98,6 +108,7 @@ class NewChannel(Shape):
     provider: Name
     base_url: BaseUrl | None = None
     api_key: ApiKey | None = None
+    api_keys: ApiKeys | None = Field(None, description="Several, used in turn; instead of `api_key`")
     models: Models
     priority: Rank = Field(0, description="The highest is tried first")
     weight: Weight = Field(1, description="Share among channels of one priority")
@@ -114,6 +125,7 @@ class ChannelChanges(Shape):
     provider: Name = absent()
     base_url: BaseUrl | None = absent()
     api_key: ApiKey | None = absent()
+    api_keys: ApiKeys = absent()
     models: Models = absent()
     priority: Rank = absent()
     weight: Weight = absent()
@@ -141,6 +153,7 @@ class ChannelBody(Shape):
     provider: str
     base_url: str
     has_api_key: bool
+    api_key_count: int
     models: list[ServedModelOut]
     priority: int
     weight: int
@@ -157,6 +170,7 @@ class ChannelBody(Shape):
                     "models": [{**_EXAMPLE["models"][0], "price": None, "cost": None, "cost_ref": None}],
                     "base_url": "https://api.openai.com/v1",
                     "has_api_key": True,
+                    "api_key_count": 1,
                     "created_at": "2030-01-31T12:00:00Z",
                 }
             ]
@@ -171,13 +185,13 @@ def new_columns(body: NewChannel, providers: Mapping[str, Provider], vault: Vaul
         "name": body.name,
         "provider": provider.name,
         "base_url": _base_url(body.base_url, provider),
-        "secret": vault.encrypt(_secret(body.api_key, provider)),
+        "secret": vault.encrypt(_secret(_given_keys(body), provider)),
         "priority": body.priority,
         "weight": body.weight,
         "enabled": body.enabled,
         "options": body.options.column(),
     }
-    _try_out(columns, body.api_key, providers)
+    _try_out(columns, providers)
     return columns
 
 
@@ -192,14 +206,14 @@ def changed_columns(
     }
     if "base_url" in given:
         columns["base_url"] = _base_url(body.base_url, provider)
-    if "api_key" in given:
-        columns["secret"] = vault.encrypt(_secret(body.api_key, provider))
+    if "api_key" in given or "api_keys" in given:
+        columns["secret"] = vault.encrypt(_secret(_given_keys(body), provider))
     elif "provider" in given:
-        _secret(vault.decrypt(row.secret), provider)
+        _secret(vault.decrypt(row.secret).split(KEYS_BETWEEN), provider)
     if "options" in given:
         columns["options"] = body.options.column()
     merged = {"name": row.name, "base_url": row.base_url, "options": row.options, "provider": row.provider, **columns}
-    _try_out(merged, body.api_key, providers)
+    _try_out(merged, providers)
     return columns
 
 
@@ -238,7 +252,8 @@ def write_channel(row: ChannelRow, vault: Vault) -> ChannelBody:
         name=row.name,
         provider=row.provider,
         base_url=row.base_url,
-        has_api_key=_has_secret(row, vault),
+        has_api_key=(count := _count_keys(row, vault)) > 0,
+        api_key_count=count,
         models=[_write_served(served) for served in row.models],
         priority=row.priority,
         weight=row.weight,
@@ -258,13 +273,12 @@ def _write_served(served: ServedModel) -> ServedModelOut:
     )
 
 
-def _has_secret(row: ChannelRow, vault: Vault) -> bool:
+def _count_keys(row: ChannelRow, vault: Vault) -> int:
     try:
-        return bool(vault.decrypt(row.secret))
-    except (
-        GatewayError
-    ):  # encrypted with a key that is gone: there is one, and the test of the channel says what's wrong
-        return True
+        secret = vault.decrypt(row.secret)
+    except GatewayError:
+        return 1  # encrypted with a key that is gone: there is one, and the test of the channel says what's wrong
+    return len(secret.split(KEYS_BETWEEN)) if secret else 0
 
 
 def _base_url(given: str | None, provider: Provider) -> str:
@@ -274,13 +288,23 @@ def _base_url(given: str | None, provider: Provider) -> str:
     return url
 
 
-def _secret(given: str | None, provider: Provider) -> str:
-    if provider.needs_secret and not given:
+def _given_keys(body: NewChannel | ChannelChanges) -> list[str]:
+    if body.api_keys is None:
+        return [] if not body.api_key else [body.api_key]
+    if body.api_key is not None:
+        raise refused("api_keys", "give either api_key or api_keys")
+    return body.api_keys
+
+
+def _secret(given: list[str], provider: Provider) -> str:
+    if provider.needs_secret and not any(given):
         raise refused("api_key", f"provider {provider.name} needs one")
-    return given or ""
+    if provider.token is not None and len(given) > 1:
+        raise refused("api_keys", f"provider {provider.name} takes one")
+    return KEYS_BETWEEN.join(given)
 
 
-def _try_out(columns: Mapping[str, Any], secret: str | None, providers: Mapping[str, Provider]) -> None:
+def _try_out(columns: Mapping[str, Any], providers: Mapping[str, Provider]) -> None:
     """What a gateway does when it loads the channel, done now: what it can't open is refused, not stored."""
     try:
         open_channel(
@@ -289,7 +313,7 @@ def _try_out(columns: Mapping[str, Any], secret: str | None, providers: Mapping[
             providers,
             columns["provider"],
             columns["base_url"],
-            secret or "",
+            "",
             0,
             1,
             columns["options"],

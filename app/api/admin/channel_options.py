@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from app.api.admin.shapes import Name, Shape, refuse
+from app.api.admin.shapes import MAX_INT, Name, Shape, refuse
 
 HIDDEN = "[hidden]"
 """What is shown instead of a header or query value that looks like a credential."""
@@ -58,14 +58,19 @@ def _check_headers(values: dict[str, str]) -> dict[str, str]:
     return values
 
 
-def _check_formats(values: list[str]) -> list[str]:
+def check_once(values: list[str]) -> list[str]:
+    """A list without repeats."""
     if len(set(values)) < len(values):
-        refuse("a format stands twice")
+        refuse("one stands twice")
     return values
 
 
 HeaderText = Annotated[str, Field(max_length=8192), AfterValidator(_check_header_text)]
 Seconds = Annotated[float, Field(strict=True, gt=0, le=86_400, allow_inf_nan=False)]
+Cap = Annotated[int, Field(strict=True, ge=1, le=MAX_INT)]
+Ability = Literal["vision", "tools", "json_schema", "files", "audio"]
+Abilities = Annotated[list[Ability], Field(max_length=5), AfterValidator(check_once)]
+Label = Annotated[str, Field(min_length=1, max_length=50, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 TaskCalls = Annotated[int, Field(strict=True, ge=1, le=1000)]
 
 
@@ -82,18 +87,30 @@ class Options(Shape):
     query: Annotated[dict[Name, HeaderText], Field(max_length=MAX_FIELDS)] = Field(
         default_factory=dict, description="Added to every URL, such as Azure's `api-version`"
     )
-    formats: Annotated[list[Name], Field(max_length=MAX_FIELDS), AfterValidator(_check_formats)] = Field(
+    formats: Annotated[list[Name], Field(max_length=MAX_FIELDS), AfterValidator(check_once)] = Field(
         default_factory=list,
         description="The wire formats to speak with this upstream, the preferred one first; empty: the provider's own",
     )
     project: Name | None = Field(None, description="Vertex: the Google Cloud project")
     location: Name | None = Field(None, description="Vertex: the region, such as `us-central1`, or `global`")
+    label: Label | None = Field(
+        None,
+        alias="class",
+        description="What clients are told in `x-relaygate-channel`; null: the provider's name",
+    )
+    concurrency: Cap | None = Field(None, description="Requests under way at once, over all processes")
+    rpm: Cap | None = Field(None, description="Requests a minute, over all processes")
+    tpm: Cap | None = Field(None, description="Tokens a minute, over all processes")
+    lacks: Abilities = Field(
+        default_factory=list, description="What its models can't do here: requests that need it go elsewhere"
+    )
     task_calls: TaskCalls | None = Field(
         None, description="Media tasks: calls to this upstream at a time, of one process; null: 128"
     )
 
     def column(self) -> dict[str, Any]:
-        return {name: value for name, value in self.model_dump(exclude_none=True).items() if value not in ({}, [])}
+        values = self.model_dump(exclude_none=True, by_alias=True)
+        return {name: value for name, value in values.items() if value not in ({}, [])}
 
 
 class OptionsOut(Shape):
@@ -107,6 +124,11 @@ class OptionsOut(Shape):
     formats: list[str] = Field(default_factory=list)
     project: str | None = None
     location: str | None = None
+    label: str | None = Field(None, alias="class")
+    concurrency: int | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    lacks: list[str] = Field(default_factory=list)
     task_calls: int | None = None
 
 

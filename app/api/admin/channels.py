@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Query
 from pydantic import ConfigDict, Field
+from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.admin.channel_fields import (
@@ -30,6 +31,7 @@ from app.catalog.defaults import DefaultPrices
 from app.catalog.snapshot import Channel, open_channel
 from app.catalog.store import ChannelRow, ServedModel
 from app.catalog.vault import Vault
+from app.db.tables.routing import outages
 from app.providers.base import Provider
 
 router = admin_router("/channels", "channels")
@@ -79,6 +81,8 @@ async def change_channel(
     if "models" in body.model_fields_set:
         place = {"provider": row.provider, "base_url": row.base_url, **columns}
         served = await find_served(connection, services.catalog.defaults, body.models, place)
+    # What has been mended is tried at once.
+    await connection.execute(delete(outages).where(outages.c.channel_id == channel_id))
     return write_channel(await store.update_channel(connection, channel_id, columns, served), services.vault)
 
 

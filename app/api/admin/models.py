@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query, Response
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.admin.guard import CONFLICT, NOT_FOUND, admin_router
+from app.api.admin.model_options import ModelOptions, check_fallbacks, check_name
 from app.api.admin.paging import Page, PageQuery, page_of, read_name_cursor
 from app.api.admin.price_fields import PriceField, PriceOut
 from app.api.admin.shapes import (
@@ -44,10 +45,16 @@ def _check_aliases(value: object) -> object:
     return value
 
 
-Aliases = Annotated[list[Name], Field(max_length=MAX_ITEMS), BeforeValidator(_check_aliases)]
+Aliases = Annotated[
+    list[Annotated[Name, AfterValidator(check_name)]], Field(max_length=MAX_ITEMS), BeforeValidator(_check_aliases)
+]
 Kind = Literal["chat", "image", "video", "audio"]
 TaskTimeout = Annotated[int, Field(strict=True, ge=10, le=86_400)]
-PathName = Annotated[Name, Path(description="Slashes belong to the name: `org/model`")]
+PathName = Annotated[
+    Name,
+    AfterValidator(check_name),
+    Path(description="Slashes belong to the name: `org/model`. A `*` stands for any text: `gpt-*`"),
+]
 
 
 class ModelDefinition(Shape):
@@ -67,6 +74,7 @@ class ModelDefinition(Shape):
         description="Absent: what the price catalogue says, if it knows the model. null: not priced, so not served",
     )
     free: Flag = Field(False, description="Served without charge; then there is no price")
+    options: ModelOptions = Field(default_factory=ModelOptions)
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -97,7 +105,9 @@ class ModelDefinition(Shape):
 
 
 class ModelChanges(Shape):
-    """What is given is changed. `price: null` takes the price away: then the model isn't served unless it is free."""
+    """What is given is changed; `options` is replaced whole. `price: null` takes the price away: then the model isn't served
+    unless it is free.
+    """
 
     kind: Kind = absent()
     description: Text | None = absent()
@@ -108,6 +118,7 @@ class ModelChanges(Shape):
     group: Name | None = absent()
     price: PriceField = absent()
     free: Flag = absent()
+    options: ModelOptions = absent()
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"price": {"input_mtok": "0.1", "output_mtok": "0.4"}}]})
 
@@ -139,6 +150,7 @@ class ModelBody(Shape):
     group_ratio: str = Field(description="What the group multiplies the price by; 1 without a group")
     channels: list[str] = Field(description="Names of the channels that list this model")
     channel_prices: list[ChannelPriceOut]
+    options: ModelOptions
     created_at: datetime
 
     model_config = ConfigDict(
@@ -159,6 +171,7 @@ class ModelBody(Shape):
                     "group_ratio": "1",
                     "channels": ["openai-main"],
                     "channel_prices": [],
+                    "options": {"fallbacks": ["gpt-tiny"], "first_byte_timeout": 60},
                     "created_at": "2030-01-31T12:00:00Z",
                 }
             ]
@@ -198,10 +211,12 @@ async def change_model(name: PathName, body: ModelChanges, connection: Connectio
     if free and priced:
         field, remedy = ("price", "free: false") if "price" in given else ("free", "price: null")
         raise refused(field, f"{PRICED_OR_FREE}; give {remedy} too")
+    if "options" in given:
+        await check_fallbacks(connection, name, body.options.fallbacks)
     model = await store.update_model(
         connection,
         name,
-        _columns(body.model_dump(exclude_unset=True, exclude={"price", "aliases"})),
+        _columns(body, body.model_dump(exclude_unset=True, exclude={"price", "aliases"})),
         price=body.price,
         change_price="price" in given,
         names=body.aliases if "aliases" in given else None,
@@ -222,7 +237,8 @@ async def define_model(
     price, ref = body.price, None
     if body.wants_default_price:
         price, ref = await _default_price(connection, defaults, name)
-    values = _columns(body.model_dump(exclude={"price", "aliases"}))
+    await check_fallbacks(connection, name, body.options.fallbacks)
+    values = _columns(body, body.model_dump(exclude={"price", "aliases"}))
     return await store.put_model(connection, name, values, price, body.aliases, ref)
 
 
@@ -236,8 +252,9 @@ async def _default_price(
     return price, None if entry is None or price is None else entry.ref
 
 
-def _columns(values: dict[str, Any]) -> dict[str, Any]:
-    return {"model_group" if name == "group" else name: value for name, value in values.items()}
+def _columns(body: ModelDefinition | ModelChanges, values: dict[str, Any]) -> dict[str, Any]:
+    columns = {"model_group" if name == "group" else name: value for name, value in values.items()}
+    return columns | ({"options": body.options.column()} if "options" in columns else {})
 
 
 def _write(model: ModelRow, serving: Mapping[str, list[Serving]]) -> ModelBody:
@@ -257,6 +274,7 @@ def _write(model: ModelRow, serving: Mapping[str, list[Serving]]) -> ModelBody:
         group_ratio=write_ratio(model.group_ratio),
         channels=[item.channel for item in channels],
         channel_prices=[_write_serving(item) for item in channels if item.price is not None or item.cost is not None],
+        options=ModelOptions.model_validate(model.options),
         created_at=model.created_at,
     )
 

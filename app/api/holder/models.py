@@ -98,7 +98,7 @@ async def get_own_model(
     model = await find_model(services, name)
     if model is None or not may_call(principal, name, model):
         raise no_such_model(name)
-    return _write(principal, name, model, await store.get_model(connection, model.name))
+    return _write(principal, name, model, await store.get_model(connection, model.pattern or model.name))
 
 
 def _write(principal: Principal, name: str, model: Model, row: ModelRow) -> OwnModel:
