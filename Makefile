@@ -21,6 +21,7 @@ check: $(VENV)/.dev
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.migration_drift
+	@$(BIN)/python -m tests.dependency_audit
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m bench

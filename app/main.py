@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app.api import errors, health, models, stored
+from app.api import docs_page, errors, health, models, stored
 from app.api.admin import routes
 from app.api.examples import keep_nulls
 from app.api.gateway import ASGI, Gateway
@@ -16,6 +16,7 @@ from app.api.holder import redemptions, reports
 from app.api.holder import routes as holder
 from app.api.media import characters, files, generations, videos
 from app.api.relay_docs import document_relay
+from app.api.security_headers import SecurityHeaders
 from app.logs import configure_logs
 from app.services import Services
 from app.settings import Settings
@@ -46,6 +47,8 @@ def create_app(settings: Settings | None = None) -> ASGI:
         version="0.1.0",
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
     api.state.services = services
     errors.install(api)
@@ -59,5 +62,7 @@ def create_app(settings: Settings | None = None) -> ASGI:
     for media in (generations, videos, files, characters):
         api.include_router(media.router)
     document_relay(api)
+    docs_page.install(api)
     keep_nulls(api)
-    return Gateway(services, tuple(services.formats.values()), api)
+    https = (settings.public_url or "").startswith("https://")
+    return Gateway(services, tuple(services.formats.values()), SecurityHeaders(api, https=https))
