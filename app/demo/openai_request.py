@@ -172,8 +172,11 @@ class PromptCounter:
 
 
 def read_raw(raw: bytes) -> Any:
-    """The value of a field that is kept raw; None when there is none."""
-    return msgspec.json.decode(raw) if raw else None
+    """The value of a field that is kept raw; None when there is none. Raises Refusal for a number beyond any bound."""
+    try:
+        return msgspec.json.decode(raw) if raw else None
+    except msgspec.DecodeError as error:
+        raise Refusal(400, f"We could not parse the JSON body of your request: {error}") from error
 
 
 def read_function_tools(raw: bytes) -> list[Tool]:

@@ -1,5 +1,6 @@
 """What the demo says to a chat request of whatever format, before that format writes it whole or as a stream."""
 
+import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -158,7 +159,7 @@ def _make_calls(writer: Writer, wanted: Wanted, count: int, limit: int | None) -
             break
         tool = wanted.tools[number % len(wanted.tools)]
         filled = sample({"type": "object", **tool.schema}, number)
-        arguments = writer.write(orjson.dumps(filled).decode(), chunks=wanted.options.chunks, limit=limit)
+        arguments = writer.write(_to_json(filled), chunks=wanted.options.chunks, limit=limit)
         made.append(Call(f"{stem}_{number}" if number else stem, tool.name, arguments))
         if limit is not None:
             limit -= arguments.tokens
@@ -167,12 +168,19 @@ def _make_calls(writer: Writer, wanted: Wanted, count: int, limit: int | None) -
     return tuple(made)
 
 
+def _to_json(value: object) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # an integer of more than 64 bits, which a schema may list
+        return json.dumps(value)
+
+
 def _choose_text(writer: Writer, wanted: Wanted) -> str:
     options = wanted.options
     if options.reply is not None:
         text = options.reply
     elif wanted.schema is not None:
-        return orjson.dumps(sample(wanted.schema)).decode()
+        return _to_json(sample(wanted.schema))
     elif options.echo:
         text = wanted.user_text
     elif options.tokens is not None or options.chunks is not None:

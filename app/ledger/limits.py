@@ -26,7 +26,7 @@ class Limits:
 
     Requests and tokens a minute, requests a day, requests at once, and nano-dollars a `day`, `week` (from Monday) or
     `month`, all in UTC. `*_left` is what is left of each now, never below zero; what is held isn't spent yet. `spent` and
-    the period mean something only beside a budget.
+    the period mean something only beside a budget. `shadow`: they are counted, and refuse nothing.
     """
 
     rpm: int | None = None
@@ -35,6 +35,7 @@ class Limits:
     concurrency: int | None = None
     budget: int | None = None
     budget_period: str | None = None
+    shadow: bool = False
     rpm_left: int | None = None
     tpm_left: int | None = None
     rpd_left: int | None = None
@@ -66,7 +67,7 @@ _BEGIN_PERIOD = text(
 # Rolled forward to now, as the next request would find them; in one statement, so that what was charged fits the rest.
 _READ = text(
     """
-    SELECT l.account_id, l.key_id, r.rpm, r.tpm, r.rpd, r.concurrency, r.budget, r.budget_period,
+    SELECT l.account_id, l.key_id, r.rpm, r.tpm, r.rpd, r.concurrency, r.budget, r.budget_period, r.shadow,
         r.rpm - (SELECT sum(n) FROM unnest(r.requests) AS n) AS rpm_left,
         r.tpm - (SELECT sum(n) FROM unnest(r.tokens) AS n) AS tpm_left,
         r.rpd - r.day_requests AS rpd_left, r.budget - (c.charged - r.period_charged) AS budget_left,
@@ -86,7 +87,7 @@ _READ = text(
 async def set_limits(
     connection: AsyncConnection, account_id: int, changes: Mapping[str, Any], *, key_id: int = ACCOUNT
 ) -> None:
-    """Changes what is given of rpm, tpm, rpd, concurrency, budget and budget_period; what was counted stays.
+    """Changes what is given of rpm, tpm, rpd, concurrency, budget, budget_period and shadow; what was counted stays.
 
     Counts for the very next request. Raises GatewayError 404 for an account that isn't there.
     """

@@ -97,5 +97,3 @@ class Settlement:
     error: str | None = None
     model: str | None = None
     group_ppm: int | None = None
-    model: str | None = None
-    group_ppm: int | None = None

@@ -10,11 +10,11 @@ import orjson
 
 from app.ledger.records import Ask, Settlement
 
-_PLACES = ", ".join(f"${place}" for place in range(1, 35))
+_PLACES = ", ".join(f"${place}" for place in range(1, 37))
 LEDGER_BATCH = f"SELECT settled, granted, standings FROM ledger_batch({_PLACES})"  # noqa: S608 - nothing but our own numbers
 """`migrations/sql/0001_ledger.sql` documents the arguments."""
 
-_NO_SETTLEMENTS: list[Any] = [False, False, *([[]] * 13)]
+_NO_SETTLEMENTS: list[Any] = [False, False, *([[]] * 13), None, None]
 _NO_ASKS: list[Any] = [[]] * 16
 
 
@@ -32,6 +32,7 @@ def arguments(owner: UUID, settlements: Sequence[Settlement], asks: Sequence[Ask
 
 
 def _settlement_columns(items: Sequence[Settlement]) -> list[Any]:
+    elsewhere = any(item.model is not None or item.group_ppm is not None for item in items)
     return [
         any(item.charge > item.hold.amount for item in items),
         any(item.hold.limited for item in items),
@@ -48,6 +49,8 @@ def _settlement_columns(items: Sequence[Settlement]) -> list[Any]:
         [item.first_byte_ms for item in items],
         [item.attempts for item in items],
         [_storable(item.error) for item in items],
+        [item.model for item in items] if elsewhere else None,
+        [item.group_ppm for item in items] if elsewhere else None,
     ]
 
 

@@ -89,10 +89,3 @@ async def _resolve(
         total += count
         if count < BATCH:
             return total
-
-
-async def count_instances(engine: AsyncEngine) -> int:
-    """How many gateway processes are alive."""
-    async with engine.connect() as connection:
-        found = await connection.execute(text("SELECT count(*) FROM instances WHERE lease_until > now()"))
-        return int(found.scalar_one())

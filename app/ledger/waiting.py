@@ -17,6 +17,7 @@ from app.core.background import end_task
 from app.core.ids import new_id
 from app.errors import GatewayError, unavailable
 from app.ledger.records import Ask, Hold, Refusal, Settlement, Status
+from app.ledger.shadow import ShadowRefusals
 from app.ledger.writer import LedgerWriter
 
 FRONT = 16
@@ -53,9 +54,10 @@ class _Line:
 class WaitingRoom:
     """Holds through the ledger, and waits with those whose money is there but held."""
 
-    def __init__(self, ledger: LedgerWriter, patience: float) -> None:
+    def __init__(self, ledger: LedgerWriter, patience: float, shadow: ShadowRefusals | None = None) -> None:
         self._ledger = ledger
         self._patience = patience
+        self._shadow = shadow or ShadowRefusals()
         self._lines: dict[tuple[int, int], _Line] = {}
         ledger.on_settled = self._on_settled
 
@@ -67,7 +69,14 @@ class WaitingRoom:
         """As LedgerWriter.hold, but `HELD` only after `patience` seconds and `BUSY` after BUSY_PATIENCE.
 
         Calls `on_wait` with the patience before it waits. What a cancelled caller may have been granted is given back.
+        What limits in shadow would have refused is noted.
         """
+        outcome = await self._hold(ask, on_wait)
+        if isinstance(outcome, Hold):
+            self._shadow.note(ask.standing, ask.request_id, ask.account_id, ask.key_id)
+        return outcome
+
+    async def _hold(self, ask: Ask, on_wait: Callable[[float], None]) -> Hold | Refusal:
         key = (ask.account_id, ask.key_id)
         # Where others wait, one only looks: what is refused anyhow is refused at once, what is free is free at once.
         ask.patient = True if key not in self._lines else None

@@ -43,6 +43,6 @@ def upgrade() -> None:
         """
     )
     op.execute(
-        "CREATE TRIGGER outages_announce AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON outages "
+        "CREATE TRIGGER outages_announce AFTER INSERT OR UPDATE OR DELETE ON outages "
         "FOR EACH STATEMENT EXECUTE FUNCTION announce_outages()"
     )

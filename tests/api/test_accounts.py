@@ -22,7 +22,7 @@ def _create(admin: httpx2.Client, **fields: Any) -> dict[str, Any]:
     return made
 
 
-NO_LIMITS = {"rpm": None, "tpm": None, "rpd": None, "concurrency": None, "budget": None}
+NO_LIMITS = {"rpm": None, "tpm": None, "rpd": None, "concurrency": None, "budget": None, "shadow": False}
 
 
 def test_an_account_starts_with_nothing(admin: httpx2.Client) -> None:

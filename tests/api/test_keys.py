@@ -15,7 +15,7 @@ from tests.api.conftest import Chat, await_status
 from tests.api.scan import assert_refused
 from tests.gateway import Customer, Gateway, Operator
 
-NO_LIMITS = {"rpm": None, "tpm": None, "rpd": None, "concurrency": None, "budget": None}
+NO_LIMITS = {"rpm": None, "tpm": None, "rpd": None, "concurrency": None, "budget": None, "shadow": False}
 
 
 def _create(admin: httpx2.Client, account_id: int, **fields: Any) -> dict[str, Any]:
@@ -256,6 +256,20 @@ def test_edits_under_load_lose_no_nano_dollar(admin: httpx2.Client, operator: Op
     found = admin.get(key).json()
     assert (Decimal(found["charged"]), Decimal(found["balance"])) == (spent, 5 + edits - spent)
     assert admin.get("/audit").json()["ok"]
+
+
+def test_limits_are_tried_out_before_they_hold(admin: httpx2.Client, account_id: int) -> None:
+    key = _create(admin, account_id, rpm=60, shadow=True)
+    path = f"/keys/{key['id']}"
+    assert (key["rpm"], key["shadow"]) == (60, True)
+    changed = admin.patch(path, json={"rpm": 30}).json()
+    assert (changed["rpm"], changed["shadow"]) == (30, True)
+    for body, field in (({"shadow": None}, "shadow"), ({"shadow": "perhaps"}, "shadow")):
+        assert_refused(admin.patch(path, json=body), field)
+    changed = admin.patch(path, json={"shadow": False}).json()
+    assert (changed["rpm"], changed["shadow"]) == (30, False)
+    changed = admin.patch(path, json={"shadow": True, "rpm": None}).json()
+    assert (changed["rpm"], changed["shadow"]) == (None, True)
 
 
 def test_limits_are_set_changed_and_taken_away(admin: httpx2.Client, account_id: int) -> None:

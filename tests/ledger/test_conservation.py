@@ -7,6 +7,7 @@ from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -26,6 +27,8 @@ T = TypeVar("T")
 WHO, BY, WHICH = st.integers(0, 3), st.integers(0, 1), st.integers(0, 9)
 STEPS = st.sampled_from(["hold", "hold", "settle", "settle", "cancel", "sweep", "grant", "quota"])
 AMOUNTS = st.sampled_from([0, 1, 7, 50, 99, 100, 101, 250, 1000])
+ANSWERED_BY = st.sampled_from([(None, None), (None, None), ("other", 2_000_000), ("other", None), (None, 0)])
+"""Another model than the hold's, and its group's ratio."""
 
 
 THRESHOLDS = (40, 100, 700)
@@ -96,6 +99,7 @@ class Books(RuleBasedStateMachine):
         self.keys: dict[int, Pocket] = {}
         self.open: list[Open] = []
         self.ended: list[Open] = []
+        self.answered: dict[UUID, tuple[str, int]] = {}
         self.told = 0
         self.within = False
 
@@ -116,11 +120,14 @@ class Books(RuleBasedStateMachine):
         self.stage.run(self._set_rules())
 
     async def _set_rules(self) -> None:
-        """Limits that never refuse, so that granting in turn is tried as well, and thresholds to be told of."""
+        """Limits that never refuse, being wide or in shadow, so that granting in turn is tried too, with thresholds."""
+        tried = {"rpm": 1, "tpm": 1, "concurrency": 1, "budget": 1, "budget_period": "day", "shadow": True}
         wide = {"rpm": 10**6, "tpm": 10**9, "rpd": 10**6, "concurrency": 10**6, "budget": 2**60, "budget_period": "day"}
         async with self.stage.bank.engine.begin() as connection:
             await set_limits(connection, self.customers[0].account_id, wide)
             await set_limits(connection, self.customers[0].account_id, wide, key_id=self.customers[0].key_id)
+            for key_id in (0, self.customers[-1].key_id):
+                await set_limits(connection, self.customers[-1].account_id, tried, key_id=key_id)
         query = "INSERT INTO webhooks (account_id, url, secret, thresholds) SELECT unnest($1::bigint[]), '', '', $2"
         await self.stage.bank.fetch(query, list(self.accounts), list(THRESHOLDS))
         arm = "UPDATE account_balances SET alert_below = next_alert(account_id, balance) WHERE account_id = ANY ($1)"
@@ -148,12 +155,15 @@ class Books(RuleBasedStateMachine):
             self._move(customer, -reply.amount, reply.amount, 0)
             self.open.append(Open(customer, writer, reply, orphan))
 
-    @rule(which=WHICH, by=BY, cost=AMOUNTS, times=st.integers(1, 3))
-    def settle(self, which: int, by: int, cost: int, times: int) -> None:
-        """Within the hold or above it, once or several times, by any process."""
+    @rule(which=WHICH, by=BY, cost=AMOUNTS, times=st.integers(1, 3), answered_by=ANSWERED_BY)
+    def settle(self, which: int, by: int, cost: int, times: int, answered_by: tuple[str | None, int | None]) -> None:
+        """Within the hold or above it, once or several times, by any process, for whatever model answered."""
         if self.open:
             ending = self.open.pop(which % len(self.open))
-            self.stage.run(self._settle(self.stage.writers[by], Settlement(ending.hold, Status.SETTLED, cost), times))
+            model, group_ppm = answered_by
+            settlement = Settlement(ending.hold, Status.SETTLED, cost, model=model, group_ppm=group_ppm)
+            self.stage.run(self._settle(self.stage.writers[by], settlement, times))
+            self.answered[ending.hold.id] = model or "m", 1_000_000 if group_ppm is None else group_ppm
             self._end(ending, cost)
 
     @rule(which=WHICH, by=BY)
@@ -166,7 +176,7 @@ class Books(RuleBasedStateMachine):
     @rule(which=WHICH, by=BY, cost=AMOUNTS)
     def settle_again(self, which: int, by: int, cost: int) -> None:
         if self.ended:
-            settlement = Settlement(self.ended[which % len(self.ended)].hold, Status.SETTLED, cost)
+            settlement = Settlement(self.ended[which % len(self.ended)].hold, Status.SETTLED, cost, model="later")
             self.stage.run(self._settle(self.stage.writers[by], settlement, 1))
 
     @rule(who=WHO, by=BY, want=AMOUNTS, turns=st.integers(0, 6))
@@ -234,7 +244,8 @@ class Books(RuleBasedStateMachine):
         match kind:
             case "settle" if self.open:
                 ending = self.open[which % len(self.open)].hold
-                return self._settle(writer, Settlement(ending, Status.SETTLED, amount), 2)
+                model = "other" if which % 2 else None
+                return self._settle(writer, Settlement(ending, Status.SETTLED, amount, model=model), 2)
             case "cancel":
                 return self._cancel(writer, customer, amount, which)
             case "sweep":
@@ -296,9 +307,10 @@ class Books(RuleBasedStateMachine):
         assert await self._deliveries() == self.told
         mine = {item.hold.id for item in self.open}
         assert {row["id"] for row in await self._rows("holds")} == mine
-        entries = {row["id"] for row in await self._rows("entries")}
-        assert entries.isdisjoint(mine)
-        assert entries >= {item.hold.id for item in self.ended}
+        entries = {row["id"]: (row["model"], row["group_ppm"]) for row in await self._rows("entries")}
+        assert entries.keys().isdisjoint(mine)
+        assert entries.keys() >= {item.hold.id for item in self.ended}
+        assert self.answered.items() <= entries.items()
 
     async def _wallets(self) -> tuple[Mapping[int, Wallet], Mapping[int, Wallet]]:
         async with self.stage.bank.engine.connect() as connection:
@@ -306,7 +318,8 @@ class Books(RuleBasedStateMachine):
             return accounts, await key_wallets(connection, self.keys.keys())
 
     async def _rows(self, table: str) -> list[Any]:
-        return await self.stage.bank.fetch(f"SELECT id FROM {table} WHERE account_id = ANY ($1)", list(self.accounts))
+        query = f"SELECT id, model, group_ppm FROM {table} WHERE account_id = ANY ($1)"
+        return await self.stage.bank.fetch(query, list(self.accounts))
 
     def teardown(self) -> None:
         """The next example finds writers without holds."""
@@ -350,7 +363,7 @@ class Books(RuleBasedStateMachine):
     async def _hold(
         self, writer: LedgerWriter, customer: Customer, want: int, minimum: int, orphan: int
     ) -> Hold | Refusal:
-        tokens = want if customer in self.customers[:2] else None
+        tokens = None if customer == self.customers[2] else want
         return await writer.hold(make_ask(customer, want, minimum, orphan_charge=orphan, tokens=tokens))
 
     async def _settle(self, writer: LedgerWriter, settlement: Settlement, times: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -103,6 +104,29 @@ async def test_the_first_settlement_counts(bank: Bank) -> None:
     await settle(writer, settled(held, 60))
     await settle(writer, settled(held, 90), released(held))
     assert [entry["charged"] for entry in await bank.entries(customer)] == [60]
+
+
+async def test_another_model_than_the_one_asked_for_may_have_answered(bank: Bank) -> None:
+    """Its name and its group's ratio stand on the entry; both or one, beside others in the batch that know of none."""
+    customer = await bank.customer(1000)
+    writer = bank.writer(lanes=1)
+    holds = [await hold(writer, customer, 100, model="asked", group_ppm=800_000) for _ in range(5)]
+    others: list[dict[str, Any]] = [
+        {},
+        {"model": "other", "group_ppm": 2_000_000},
+        {"model": "other"},
+        {"group_ppm": 0},
+    ]
+    await settle(writer, *(settled(held, 40, **fields) for held, fields in zip(holds, others, strict=False)))
+    await settle(writer, settled(holds[1], 90, model="later"), settled(holds[4], 100))
+    assert [(e["model"], e["group_ppm"], e["ratio_ppm"], e["charged"]) for e in await bank.entries(customer)] == [
+        ("asked", 800_000, 1_000_000, 40),
+        ("other", 2_000_000, 1_000_000, 40),
+        ("other", 800_000, 1_000_000, 40),
+        ("asked", 0, 1_000_000, 40),
+        ("asked", 800_000, 1_000_000, 100),
+    ]
+    assert counters(await bank.account(customer)) == (1000, 740, 0, 260)
 
 
 async def test_settling_an_unknown_hold_changes_nothing(bank: Bank) -> None:

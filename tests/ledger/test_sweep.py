@@ -10,6 +10,7 @@ import pytest
 from app.ledger.sweep import (
     BATCH,
     _resolve,
+    count_instances,
     end_lease,
     find_dead_owners,
     release_strays,
@@ -52,6 +53,17 @@ async def test_a_process_that_comes_back_settles_in_vain(bank: Bank) -> None:
     await settle(writer, settled(held, 250))
     assert counters(await bank.account(customer)) == (1000, 960, 0, 40)
     assert [entry["charged"] for entry in await bank.entries(customer)] == [40]
+
+
+async def test_processes_are_counted_while_their_lease_runs(own_bank: Bank) -> None:
+    """The owner of media tasks, whose lease never ends, isn't one."""
+    first, second, lapsed = (own_bank.writer().owner for _ in range(3))
+    assert await count_instances(own_bank.engine) == 0
+    for owner, lease in ((first, 60.0), (second, 60.0), (lapsed, -1.0), (first, 60.0)):
+        await renew_lease(own_bank.engine, owner, lease)
+    assert await count_instances(own_bank.engine) == 2
+    await end_lease(own_bank.engine, first)
+    assert await count_instances(own_bank.engine) == 1
 
 
 async def test_only_owners_without_a_lease_are_dead(own_bank: Bank) -> None:

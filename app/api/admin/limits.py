@@ -43,6 +43,14 @@ TPM = Annotated[
 RPD = Annotated[Count | None, Field(exclude=True, description="Requests a day of UTC; null: no limit")]
 Concurrency = Annotated[Count | None, Field(exclude=True, description="Requests at the same time; null: no limit")]
 BudgetField = Annotated[Budget | None, Field(exclude=True, description="Dollars a day, week or month; null: no budget")]
+Shadow = Annotated[
+    bool,
+    Field(
+        exclude=True,
+        description="Only tried out: these limits and the budget are counted, and refuse nothing; what they would have "
+        "refused is logged",
+    ),
+]
 
 
 class LimitFields(Shape):
@@ -53,6 +61,7 @@ class LimitFields(Shape):
     rpd: RPD = None
     concurrency: Concurrency = None
     budget: BudgetField = None
+    shadow: Shadow = False
 
 
 class LimitChanges(Shape):
@@ -63,6 +72,7 @@ class LimitChanges(Shape):
     rpd: RPD = absent()
     concurrency: Concurrency = absent()
     budget: BudgetField = absent()
+    shadow: Shadow = absent()
 
 
 class LimitBody(Shape):
@@ -73,6 +83,7 @@ class LimitBody(Shape):
     rpd: int | None
     concurrency: int | None
     budget: BudgetBody | None
+    shadow: bool
 
 
 NAMES = tuple(LimitFields.model_fields)
@@ -82,6 +93,7 @@ LIMITS_EXAMPLE: dict[str, Any] = {
     "rpd": None,
     "concurrency": 8,
     "budget": {"amount": "25", "period": "month", "spent": "3.5", "period_start": "2030-01-01T00:00:00Z"},
+    "shadow": False,
 }
 
 
@@ -111,4 +123,5 @@ def write_limits(limits: Limits) -> dict[str, Any]:
         "rpd": limits.rpd,
         "concurrency": limits.concurrency,
         "budget": budget,
+        "shadow": limits.shadow,
     }

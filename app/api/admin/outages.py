@@ -9,7 +9,8 @@ from fastapi import Query
 from pydantic import ConfigDict, Field
 from sqlalchemy import delete, select
 
-from app.api.admin.guard import NOT_FOUND, admin_router
+from app.api.admin.guard import NOT_FOUND, ActorDep, admin_router
+from app.api.admin.record import record
 from app.api.admin.shapes import PathId, QueryId, Shape
 from app.api.context import ConnectionDep, ServicesDep
 from app.catalog import store
@@ -17,7 +18,7 @@ from app.db.tables.catalog import channels
 from app.db.tables.routing import outages
 from app.routing.outages import ALL_KEYS, OutageKind
 
-router = admin_router("", "channels")
+router = admin_router("", "channels", "catalog")
 
 
 class OutageBody(Shape):
@@ -82,6 +83,25 @@ class ChannelHealth(Shape):
     outages: list[OutageBody]
     models: list[HealthBody]
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "outages": [],
+                    "models": [
+                        {
+                            "model": "gpt-small",
+                            "error_rate": 0.0,
+                            "answer_ms": 900,
+                            "first_frame_ms": None,
+                            "under_way": 1,
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
 
 @router.get("/outages", summary="List what is out")
 async def list_outages(connection: ConnectionDep, channel_id: Annotated[QueryId | None, Query()] = None) -> Outages:
@@ -131,7 +151,11 @@ async def get_health(channel_id: PathId, services: ServicesDep, connection: Conn
 @router.delete(
     "/channels/{channel_id}/outages", status_code=204, summary="Say that a channel is well", responses=NOT_FOUND
 )
-async def end_outages(channel_id: PathId, connection: ConnectionDep) -> None:
+async def end_outages(channel_id: PathId, connection: ConnectionDep, actor: ActorDep) -> None:
     """Requests go to it again from the next moment on, in every process."""
     await store.get_channel(connection, channel_id)
+    before = await list_outages(connection, channel_id)
     await connection.execute(delete(outages).where(outages.c.channel_id == channel_id))
+    await record(
+        connection, actor, "channels.end_outages", channel_id, {"outages": before.model_dump(mode="json")["data"]}
+    )

@@ -31,7 +31,7 @@ _value = msgspec.json.Decoder()
 def read_reply(body: bytes) -> Reply:
     """Usage, id and error of an answer. Raises UpstreamError for what is no answer at all (HTML, broken JSON)."""
     try:
-        peek = _peek.decode(body)
+        peek = _peek.decode(body.decode())  # text that isn't UTF-8 would pass unseen in a field that is skipped
         kind, id, usage = peek.type, peek.id, peek.usage
         error = None if peek.error is _ABSENT else _value.decode(peek.error)
         has_content = peek.content is not _ABSENT

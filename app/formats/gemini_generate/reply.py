@@ -32,7 +32,7 @@ def read_reply(body: bytes) -> Reply:
     A prompt that was blocked is an answer: it has feedback, and no candidates.
     """
     try:
-        peek = _peek.decode(body)
+        peek = _peek.decode(body.decode())  # text that isn't UTF-8 would pass unseen in a field that is skipped
         usage, error = peek.usage, peek.error
         answers = peek.candidates is not _ABSENT or peek.feedback is not _ABSENT or usage is not None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

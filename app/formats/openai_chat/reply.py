@@ -28,7 +28,7 @@ _value = msgspec.json.Decoder()
 def read_reply(body: bytes, quirks: frozenset[str]) -> Reply:
     """Usage and error of an answer. Raises UpstreamError for what is no answer at all (HTML, broken JSON)."""
     try:
-        peek = _peek.decode(body)
+        peek = _peek.decode(body.decode())  # text that isn't UTF-8 would pass unseen in a field that is skipped
         usage: object = peek.usage
         tier: object = peek.service_tier
         error = None if peek.error is _ABSENT else _value.decode(peek.error)

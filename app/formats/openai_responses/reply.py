@@ -79,7 +79,7 @@ def ids_of_items(output: object) -> tuple[str, ...]:
 
 def _look(body: bytes) -> _Peek:
     try:
-        return _peek.decode(body)
+        return _peek.decode(body.decode())  # text that isn't UTF-8 would pass unseen in a field that is skipped
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         value = load_json(body)  # escaped lone surrogates, which the fast decoder refuses
         if not isinstance(value, dict):

@@ -114,5 +114,5 @@ def look_at(data: bytes) -> Event | None:
         value = load_json(data)  # escaped lone surrogates, which the fast decoder refuses
     try:
         return msgspec.convert(value, Event)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):  # the latter for a lone surrogate in a field's name
         return None

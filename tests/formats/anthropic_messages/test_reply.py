@@ -55,7 +55,9 @@ def test_lone_surrogates_do_not_hide_an_answer() -> None:
     assert (reply.usage, reply.error, reply.id) == (None, None, "a")
 
 
-@pytest.mark.parametrize("answer", [b"", b"<html>", b"[]", b"{}", b'{"choices":[]}', b'"x"'])
+@pytest.mark.parametrize(
+    "answer", [b"", b"<html>", b"[]", b"{}", b'{"choices":[]}', b'"x"', b'{"content":[],"x":"\xff"}']
+)
 def test_what_is_no_answer(answer: bytes) -> None:
     with pytest.raises(UpstreamError):
         FORMAT.read_reply(answer, frozenset())

@@ -42,7 +42,7 @@ def test_half_a_character_is_no_fault() -> None:
     assert FORMAT.read_reply(answer, NO_QUIRKS).usage is not None
 
 
-@pytest.mark.parametrize("raw", [b"<html>", b"[]", b"{}", b'{"candidates":', b'"x"'])
+@pytest.mark.parametrize("raw", [b"<html>", b"[]", b"{}", b'{"candidates":', b'"x"', b'{"candidates":[],"x":"\xff"}'])
 def test_what_is_no_answer(raw: bytes) -> None:
     with pytest.raises(UpstreamError) as caught:
         FORMAT.read_reply(raw, NO_QUIRKS)

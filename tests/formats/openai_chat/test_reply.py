@@ -64,6 +64,9 @@ def test_an_answer(body: bytes, usage: Usage | None) -> None:
         pytest.param(b'{"choices":[],"x":' + DEEP + b"}", id="nested too deeply"),
         pytest.param(b"data: " + answer() + b"\n\ndata: [DONE]\n\n", id="a stream nobody asked for"),
         pytest.param(b"\x1f\x8b\x08\x00\x00\x00", id="compressed bytes"),
+        pytest.param(
+            answer(usage=USAGE, x="Z").replace(b"Z", b"\xff"), id="bytes that are no text, in an unread field"
+        ),
     ],
 )
 def test_what_is_no_answer(body: bytes) -> None:

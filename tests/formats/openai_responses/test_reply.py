@@ -62,7 +62,9 @@ def test_a_failed_response_is_an_error_that_keeps_its_usage(error: Any, status: 
     assert reply.usage == Usage(9, 3)
 
 
-@pytest.mark.parametrize("raw", [b"<html>", b"[]", b"{}", b"null", b'{"choices":[]}', b'{"output"'], ids=bytes.decode)
+@pytest.mark.parametrize(
+    "raw", [b"<html>", b"[]", b"{}", b"null", b'{"choices":[]}', b'{"output"', b'{"output":[],"x":"\xff"}'], ids=repr
+)
 def test_what_is_no_answer(raw: bytes) -> None:
     with pytest.raises(UpstreamError) as caught:
         FORMAT.read_reply(raw, NO_QUIRKS)

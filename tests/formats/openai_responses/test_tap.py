@@ -55,6 +55,7 @@ def test_however_it_is_cut(cuts: list[int]) -> None:
         pytest.param(b": OPENROUTER PROCESSING\n\n" + WHOLE, id="openrouter: comments"),
         pytest.param(b"".join(f"data: {json.dumps(e)}\n\n".encode() for e in events_in(WHOLE)), id="no event lines"),
         pytest.param(WHOLE.replace(b'"Hello"', b'"\\ud83d"'), id="half a character"),
+        pytest.param(frame("x", **{"\ud83d": "", "error": None}) + WHOLE, id="half a character in a name"),
         pytest.param(WHOLE.replace(b'"Hello"', '"\u2028\u2029\x85"'.encode()), id="odd line ends"),
     ],
 )
