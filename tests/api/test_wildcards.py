@@ -29,7 +29,7 @@ def _family(operator: Operator, upstream_model: str | None = None) -> str:
 
 def _received(demo: DemoProcess, part: str) -> list[str]:
     found = httpx2.get(f"{demo.url}/_demo/requests").json()["requests"]
-    return [item["model"] for item in found if part in str(item["model"])]
+    return [item["body"]["model"] for item in found if part in item["raw_body"]]
 
 
 def test_a_name_that_matches_is_served_under_that_name(operator: Operator, gateway: Gateway, demo: DemoProcess) -> None:
@@ -140,7 +140,7 @@ class TestKeys:
         for _ in range(4):
             assert _chat(gateway, customer, model).status_code == 200
         found = httpx2.get(f"{demo.url}/_demo/requests").json()["requests"]
-        keys = [item["headers"]["authorization"][-1] for item in found if mark in str(item["model"])]
+        keys = [dict(item["headers"])["authorization"][-1] for item in found if mark in item["raw_body"]]
         assert sorted(keys) == ["1", "1", "2", "2"]
 
     @pytest.mark.parametrize(

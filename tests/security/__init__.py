@@ -1,0 +1,1 @@
+"""What attackers and accidents will try, row by row of docs/security.md."""
