@@ -87,6 +87,8 @@ def test_settings_are_read_from_a_filled_in_example(tmp_path: Path) -> None:
         "RELAYGATE_RETENTION_MONTHS": "13",
         "RELAYGATE_PRICE_UPDATE_URL": "https://prices.example.com/data.json",
         "RELAYGATE_STORAGE_URL": "s3://bucket/prefix",
+        "RELAYGATE_ALERT_URL": "https://alerts.example.com/relaygate",
+        "RELAYGATE_ALERT_SECRET": "alert-secret-0123456789",
         "RELAYGATE_PORT": "9000",
     }
     assert all(filled.values()), "every setting has a value here, or the test reads less than it says"
