@@ -26,6 +26,7 @@ from app.db.host import EmbeddedPostgresError
 from app.logs import configure_logs
 from app.services import Services
 from app.settings import Settings
+from app.wire.protocol import GuardedProtocol
 from app.worker.loop import Worker
 
 READY_TIMEOUT = 60.0
@@ -82,7 +83,7 @@ def _serve_api(ready: Ready) -> None:
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=GuardedProtocol,
         ws="none",
         lifespan="on",
         access_log=False,

@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     first_byte_timeout: float = Field(600.0, gt=0, description="From the request to the first byte of the answer")
     idle_timeout: float = Field(300.0, gt=0, description="Between two reads of an answer that has begun")
     write_timeout: float = Field(120.0, gt=0, description="For a client that doesn't read what it asked for")
+    head_timeout: float = Field(10.0, gt=0, description="For a client to send the head of a request")
+    max_connections: int = Field(20_000, ge=0, description="Open client connections of one process; 0: any number")
+    max_connections_per_address: int = Field(
+        0, ge=0, description="Of them by one address; 0: any number. Only without a proxy before the gateway"
+    )
     body_timeout: float = Field(60.0, gt=0, description="For a client to send its request body")
     on_hangup: Literal["cancel", "drain"] = Field(
         "cancel",
@@ -107,6 +112,13 @@ class Settings(BaseSettings):
     )
     database_pool: int = Field(
         5, ge=1, le=100, description="Connections of one process, beside three fixed ones and two for reports"
+    )
+    auth_failures_per_minute: int = Field(
+        60, ge=0, description="Unknown keys that an address may present, for each process; then 429. 0: no bound"
+    )
+    admin_auth_failures_per_minute: int = Field(10, ge=0, description="The same of admin tokens")
+    action_retention_days: int = Field(
+        400, ge=1, le=36500, description="The log of what administrators did is kept for so long"
     )
     metrics_public: bool = Field(False, description="Serve /metrics without the admin token")
     log_level: Literal["debug", "info", "warning", "error"] = "info"

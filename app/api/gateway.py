@@ -12,18 +12,31 @@ from app.core.ids import new_id, request_label
 from app.formats.base import Format
 from app.relay.exchange import Message, Receive, Scope, Send
 from app.services import Services
+from app.wire.guard import Guard, Limits
 
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Gateway:
-    """Routes by exact path, or by how a path with a model's name begins. The path is the request's own: no header counts."""
+    """Routes by exact path, or by how a path with a model's name begins. The path is the request's own: no header counts.
+
+    `guard` bounds the connections that requests come over (`app/wire`).
+    """
 
     def __init__(self, services: Services, formats: Sequence[Format], rest: ASGI) -> None:
         self._services = services
         self._formats = {path: format for format in formats for path in (*format.client_paths, *format.count_paths)}
         self._model_paths = {path: format for format in formats for path in format.model_paths}
         self._rest = rest
+        settings = services.settings
+        self.guard = Guard(
+            Limits(
+                settings.head_timeout,
+                settings.body_timeout,
+                settings.max_connections,
+                settings.max_connections_per_address,
+            )
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

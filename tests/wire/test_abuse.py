@@ -1,0 +1,144 @@
+"""What clients do to a socket: slow heads, floods of headers and requests, nonsense; and that nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import httpx2
+import psutil
+import pytest
+
+from tests.gateway import ADMIN_TOKEN, Customer, Gateway, Operator
+from tests.wire.talk import head, talk
+
+
+@pytest.fixture(scope="module")
+def customer(operator: Operator) -> Customer:
+    return operator.customer()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(gateway: Gateway) -> Iterator[None]:
+    """After every abuse the gateway answers, and no request is open."""
+    yield
+    assert httpx2.get(f"{gateway.url}/healthz").status_code == 200
+    for _ in range(100):
+        text = httpx2.get(f"{gateway.url}/metrics", headers={"authorization": f"Bearer {ADMIN_TOKEN}"}).text
+        if "relaygate_open_requests 0.0" in text:
+            return
+    raise AssertionError("requests are left open")
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "code"),
+    [
+        pytest.param(head("GET", "/" + "a" * 20_000), 414, "uri_too_long", id="a long target"),
+        pytest.param(head("GET", "/x?" + "a" * 200_000), 414, "uri_too_long", id="a long query"),
+        pytest.param(head("GET", "/", *(f"x-{n}: 1" for n in range(200))), 431, "headers_too_large", id="many headers"),
+        pytest.param(head("GET", "/", "x: " + "a" * 70_000), 431, "headers_too_large", id="a large header"),
+        pytest.param(
+            head("GET", "/", *(f"x{n}: {'a' * 7000}" for n in range(12))), 431, "headers_too_large", id="large headers"
+        ),
+        pytest.param(b"GET / HTTP/1.1\r\nx: " + b"a" * 200_000, 431, "headers_too_large", id="a header without an end"),
+        pytest.param(b"x" * 100_000, 400, "invalid_http", id="no HTTP at all"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 200, 400, "invalid_http", id="TLS"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "invalid_http", id="HTTP/2"),
+        pytest.param(b"GET / HTTP/1.1\nHost: x\n\n", 400, "invalid_http", id="bare line feeds"),
+        pytest.param(head("GET", "/", "x: a\0b"), 400, "invalid_http", id="NUL in a header"),
+        pytest.param(head("GET", "/", "x y: 1"), 400, "invalid_http", id="a space in a name"),
+        pytest.param(
+            head("POST", "/", "Content-Length: 5", "Transfer-Encoding: chunked") + b"0\r\n\r\n", 400, "invalid_http",
+            id="two framings",
+        ),
+        pytest.param(head("POST", "/", "Content-Length: 5", "Content-Length: 6"), 400, "invalid_http", id="two lengths"),
+        pytest.param(head("POST", "/", "Content-Length: -5"), 400, "invalid_http", id="a negative length"),
+        pytest.param(head("POST", "/", "Content-Length: " + "9" * 30), 400, "invalid_http", id="an absurd length"),
+        pytest.param(
+            head("GET", "/v1/models", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="), 426, "upgrade_not_supported", id="a WebSocket",
+        ),
+    ],
+)  # fmt: skip
+async def test_is_refused_with_a_word_and_the_connection_closed(
+    gateway: Gateway, data: bytes, status: int, code: str
+) -> None:
+    async with talk(gateway) as client:
+        await client.send(data)
+        answer = await client.answer()
+        assert answer is not None
+        assert (answer.status, answer.code) == (status, code)
+        assert b"connection: close" in answer.head.lower()
+        assert await client.ended() == b""
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        pytest.param(b"FFFFFFFFFFFFFFFFFFFF\r\n", id="beyond 64 bits"),
+        pytest.param(b"-1\r\n", id="negative"),
+        pytest.param(b"xyz\r\n", id="no number"),
+        pytest.param(b"5;" + b"a" * 100_000 + b"\r\nhello\r\n0\r\n\r\n", id="a long extension"),
+        pytest.param(b"5\r\nhelloX", id="no line break"),
+    ],
+)
+async def test_absurd_chunks(gateway: Gateway, customer: Customer, chunk: bytes) -> None:
+    async with talk(gateway) as client:
+        await client.send(
+            head("POST", "/v1/chat/completions", "Transfer-Encoding: chunked", f"Authorization: Bearer {customer.key}")
+            + chunk
+        )
+        answer = await client.answer()
+        assert answer is not None
+        assert answer.status == 400
+
+
+async def test_trailers_are_no_headers(gateway: Gateway, customer: Customer) -> None:
+    """Who asks is told by the head alone: a trailer can't bring a key, nor a second one."""
+    body = b"2\r\n{}\r\n0\r\nauthorization: Bearer " + customer.key.encode() + b"\r\n\r\n"
+    async with talk(gateway) as client:
+        await client.send(head("POST", "/v1/chat/completions", "Transfer-Encoding: chunked") + body)
+        answer = await client.answer()
+        assert answer is not None
+        assert answer.status == 401
+
+
+async def test_requests_may_be_sent_ahead_a_few(gateway: Gateway) -> None:
+    async with talk(gateway) as client:
+        await client.send(head() * 10)
+        answers = [await client.answer() for _ in range(10)]
+        assert [answer.status for answer in answers if answer is not None] == [200] * 10
+
+
+async def test_thousands_sent_ahead_are_not_queued(gateway: Gateway, operator: Operator, customer: Customer) -> None:
+    """A client that sends on without reading costs no memory: it is closed."""
+    assert gateway.process is not None
+    process = psutil.Process(gateway.process.pid)
+    before = process.memory_info().rss
+    model = operator.model("demo?delay_ms=300")
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hi"}]}).encode()
+    request = head(
+        "POST", "/v1/chat/completions", f"Authorization: Bearer {customer.key}", f"Content-Length: {len(body)}"
+    )
+    async with talk(gateway) as client:
+        for _ in range(20):
+            await client.send((request + body) * 500)
+        await client.ended()
+    assert process.memory_info().rss - before < 30_000_000
+
+
+async def test_a_flood_of_web_sockets(gateway: Gateway) -> None:
+    request = head("GET", "/v1/realtime", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+
+    async def knock() -> int:
+        async with talk(gateway) as client:
+            await client.send(request + b"\x81\x05hello" * 100)
+            answer = await client.answer()
+            return 0 if answer is None else answer.status
+
+    size = len(gateway.log)
+    statuses = await asyncio.gather(*(knock() for _ in range(200)))
+    assert set(statuses) <= {426, 0}  # what was sent behind the head may reset the connection
+    assert 426 in statuses
+    assert "WebSocket library" not in gateway.log[size:]
