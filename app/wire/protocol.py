@@ -7,6 +7,7 @@ waiting for answers. Trailers would end up among the headers of a request that i
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -24,17 +25,24 @@ MAX_AHEAD = 16
 
 UPGRADE = b"websocket"
 
-_REFUSALS = {
-    400: ("invalid_http", "The request isn't valid HTTP."),
-    408: ("request_timeout", "The request took too long to arrive."),
-    414: ("uri_too_long", f"The request target is longer than {MAX_TARGET // 1024} KiB."),
-    426: ("upgrade_not_supported", "This endpoint isn't served over WebSocket."),
-    431: (
-        "headers_too_large",
-        f"The headers are more than {MAX_HEADERS}, or larger than {MAX_HEAD // 1024} KiB in all.",
-    ),
-    503: ("too_many_connections", "The gateway has too many connections open."),
-}
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a client is told before its connection is closed."""
+
+    status: int
+    code: str
+    message: str
+
+
+INVALID = Refusal(400, "invalid_http", "The request isn't valid HTTP.")
+LATE = Refusal(408, "request_timeout", "The request took too long to arrive.")
+LONG_TARGET = Refusal(414, "uri_too_long", f"The request target is longer than {MAX_TARGET // 1024} KiB.")
+UPGRADES = Refusal(426, "upgrade_not_supported", "This endpoint isn't served over WebSocket.")
+LARGE_HEAD = Refusal(
+    431, "headers_too_large", f"The headers are more than {MAX_HEADERS}, or larger than {MAX_HEAD // 1024} KiB in all."
+)
+FULL = Refusal(503, "too_many_connections", "The gateway has too many connections open.")
 
 
 class Refused(Exception):
@@ -59,7 +67,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._target = 0
         self._body_open = False
-        self._refusal = 400
+        self._refusal = INVALID
 
     # -- the connection ------------------------------------------------------------------------------------------------
 
@@ -69,7 +77,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._guard.open(self._address):
             self._guard.wait(self, self._guard.limits.head_timeout)
         else:
-            self._refuse(503)
+            self._refuse(FULL)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._guard.close(self, self._address)
@@ -84,13 +92,13 @@ class GuardedProtocol(HttpToolsProtocol):
             # A header that never ends isn't seen by the callbacks.
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD + MAX_TARGET:
-                self._refuse(431)
+                self._refuse(LARGE_HEAD)
             else:
                 self._guard.wait(self, self._guard.limits.head_timeout)
 
     def expire(self) -> None:
         """The head, or the rest of a body, didn't come in time."""
-        self._refuse(408)
+        self._refuse(LATE)
 
     # -- what the parser says --------------------------------------------------------------------------------------------
 
@@ -103,13 +111,13 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         self._target += len(url)
         if self._target > MAX_TARGET:
-            self._stop(414)
+            self._stop(LONG_TARGET)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > MAX_HEAD or len(self.headers) >= MAX_HEADERS:
-            self._stop(431)
+            self._stop(LARGE_HEAD)
         if self._in_head:
             super().on_header(name, value)
         # else a trailer: it would end up among the headers that decided who this is.
@@ -120,9 +128,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._guard.came(self)
         if len(self.pipeline) >= MAX_AHEAD:
-            self._stop(400)
+            self._stop(INVALID)
         if self.parser.should_upgrade() and self._get_upgrade() == UPGRADE:
-            self._stop(426)
+            self._stop(UPGRADES)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -137,30 +145,30 @@ class GuardedProtocol(HttpToolsProtocol):
 
     # -- refusing ------------------------------------------------------------------------------------------------------
 
-    def _stop(self, status: int) -> None:
-        self._refusal = status
+    def _stop(self, refusal: Refusal) -> None:
+        self._refusal = refusal
         raise Refused
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn calls when the parser gave up."""
         self._refuse(self._refusal)
 
-    def _refuse(self, status: int) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """Says why, if no answer is on its way that this would fall into, and closes."""
         if self.transport.is_closing():
             return
         cycle = self.cycle
         if not self.pipeline and (cycle is None or cycle.response_complete or not cycle.response_started):
-            self.transport.write(_answer(status))
+            self.transport.write(_answer(refusal))
         self.transport.close()
 
     def _unsupported_upgrade_warning(self) -> None:
         """A line of log for every request would be the flood's second half."""
 
 
-def _answer(status: int) -> bytes:
-    code, message = _REFUSALS[status]
-    kind = "server_error" if status >= 500 else "invalid_request_error"
-    body = orjson.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
+def _answer(refusal: Refusal) -> bytes:
+    kind = "server_error" if refusal.status >= 500 else "invalid_request_error"
+    error = {"message": refusal.message, "type": kind, "param": None, "code": refusal.code}
+    body = orjson.dumps({"error": error})
     head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-    return STATUS_LINE[status] + head + body
+    return STATUS_LINE[refusal.status] + head + body
