@@ -17,8 +17,8 @@ from typing import Any, TextIO
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.accounts import admin_tokens
 from app.accounts import store as accounts
-from app.accounts.secrets import new_admin_token
 from app.catalog import store as catalog
 from app.catalog.prices import read_price
 from app.catalog.vault import Vault
@@ -126,9 +126,8 @@ async def _prepare(settings: Settings) -> tuple[str | None, bool]:
     try:
         async with database.engine.begin() as connection:
             token = None
-            if settings.admin_token is None and not await accounts.has_admin_token(connection):
-                token = new_admin_token()
-                await accounts.add_admin_token(connection, "first start", token)
+            if settings.admin_token is None and not await admin_tokens.has_token(connection):
+                _, token = await admin_tokens.create_token(connection, "first start")
             others = [c for c in await catalog.list_channels(connection) if c.provider != DEMO_NAME]
             wants_demo = settings.demo == "true" or (settings.demo == "auto" and not others)
             if not wants_demo:

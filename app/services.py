@@ -9,13 +9,16 @@ from uuid import uuid4
 from prometheus_client import CollectorRegistry
 
 from app import formats
+from app.accounts.admin_tokens import AdminTokens
 from app.accounts.principals import Principals
+from app.accounts.throttle import Throttle
 from app.catalog.catalog import Catalog
 from app.catalog.vault import Vault
 from app.core.media import Attachment
 from app.db.engine import DATABASE_ERRORS, Database
 from app.db.news import News
 from app.egress.client import Egress
+from app.ledger.shadow import ShadowRefusals
 from app.ledger.sweep import end_lease, renew_lease
 from app.ledger.waiting import WaitingRoom
 from app.ledger.writer import LedgerWriter
@@ -65,14 +68,16 @@ class Services:
         self.database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
         self.vault = Vault(split_secret_keys(settings.secret_key.get_secret_value()))
         self.providers = discover()
-        self.principals = Principals(self.database.engine)
+        self.principals = Principals(self.database.engine, Throttle(settings.auth_failures_per_minute))
+        self.admin_tokens = AdminTokens(self.database.engine, Throttle(settings.admin_auth_failures_per_minute))
         self.catalog = Catalog(self.database.engine, self.providers, self.vault)
         self.egress = Egress(settings.allowed_private_networks)
         self.deliverer = Deliverer(self.database.engine, self.vault, self.egress)
         self.news = News(self.database, self._on_news, self._on_gap)
         self.principals.trust(self.news)
         self.ledger = LedgerWriter(self.database, self.instance)
-        self.waiting_room = WaitingRoom(self.ledger, settings.hold_patience)
+        shadow = ShadowRefusals(self.registry)
+        self.waiting_room = WaitingRoom(self.ledger, settings.hold_patience, shadow)
         self.cashier = Cashier(self.ledger)
         self.storage = Storage(settings.storage_url, settings.data_dir / "media")
         self.links = Links(
@@ -86,7 +91,7 @@ class Services:
             self.database.engine, self.catalog, self.caller, self.ledger, self.waiting_room, self.egress
         )
         self.board = Board()
-        self.desk = TaskDesk(self.database.engine, self.catalog, self.storage)
+        self.desk = TaskDesk(self.database.engine, self.catalog, self.storage, shadow)
         self.follower = Follower(self.desk)
         results = Results(self.storage, self.caller, self.egress)
         endings = Endings(self.database.engine, self.storage, results, self.view)

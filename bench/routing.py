@@ -93,7 +93,8 @@ def _measure(snapshot: Snapshot, board: Board, body: bytes) -> float:
         pick = trip.next()
         assert pick is not None
         board.begin(pick)
-        board.succeeded(pick)
+        board.answered(pick)
+        board.completed(pick)
         board.end(pick, None)
 
     return min(_time(route) for _ in range(ROUNDS))

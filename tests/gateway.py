@@ -68,6 +68,9 @@ class Gateway:
             "RELAYGATE_ADMIN_TOKEN": ADMIN_TOKEN,
             "RELAYGATE_HOST": "127.0.0.1",
             "RELAYGATE_PORT": str(self.port),
+            # All tests come from one address.
+            "RELAYGATE_AUTH_FAILURES_PER_MINUTE": "0",
+            "RELAYGATE_ADMIN_AUTH_FAILURES_PER_MINUTE": "0",
             **self.settings,
         }
         # Not in the checkout: a developer's .env must not reach the tests.

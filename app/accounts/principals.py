@@ -13,6 +13,8 @@ from sqlalchemy import exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.accounts.secrets import digest_of
+from app.accounts.throttle import AddressOf, Throttle
+from app.core.wildcards import Wildcard, read_wildcard
 from app.db.engine import DATABASE_ERRORS
 from app.db.news import News
 from app.db.tables.accounts import accounts, keys
@@ -34,7 +36,8 @@ _LIMITED = exists().where(
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A key and its account, as far as a request needs them. `models` and `networks` None mean all.
+    """A key and its account, as far as a request needs them. `models` and `networks` None mean all; `wildcards` are those of
+    `models` that hold a star.
 
     `limited`: the key or its account has limits, so that a hold must be counted against them.
     """
@@ -47,13 +50,16 @@ class Principal:
     networks: tuple[IPv4Network | IPv6Network, ...] | None
     ratio_ppm: int
     limited: bool = False
+    wildcards: tuple[Wildcard, ...] = ()
 
     def is_live(self, now: float) -> bool:
         """Enabled and not expired at `now` (Unix seconds)."""
         return self.enabled and (self.expires_at is None or now < self.expires_at)
 
     def allows_model(self, model: str) -> bool:
-        return self.models is None or model in self.models
+        if self.models is None or model in self.models:
+            return True
+        return any(wildcard.match(model) is not None for wildcard in self.wildcards)
 
     def allows_address(self, address: IPv4Address | IPv6Address | None) -> bool:
         if self.networks is None:
@@ -64,11 +70,14 @@ class Principal:
 class Principals:
     """Finds principals by key. Trusts its memory only while `news` is fresh."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, throttle: Throttle) -> None:
         self._engine = engine
+        self._throttle = throttle
         self._news: News | None = None
         self._known: OrderedDict[bytes, Principal] = OrderedDict()
         self._digests: dict[int, bytes] = {}
+        # Digests that memory was told to forget: good ones, as far as anybody knows, so no strangers to the throttle.
+        self._met: dict[bytes, None] = {}
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
         self._loading: dict[bytes, asyncio.Task[Principal | None]] = {}
         self._generation = 0
@@ -77,18 +86,30 @@ class Principals:
         """Whose freshness decides whether memory may be believed; set once, at start-up."""
         self._news = news
 
-    async def find(self, key: str) -> Principal | None:
-        """The principal of a key, or None if no such key exists.
+    async def find(self, key: str, address: AddressOf | None = None) -> Principal | None:
+        """The principal of a key, or None if no such key exists. `address`: whose failure that is; None: nobody's.
 
-        Raises GatewayError `service_unavailable` when memory can't tell and the database can't be asked.
+        Raises GatewayError `service_unavailable` when memory can't tell and the database can't be asked, and
+        `too_many_auth_failures` for a key that was never good here, from an address that has failed too often.
         """
         digest = digest_of(key)
-        if self._news is not None and self._news.fresh:
+        fresh = self._news is not None and self._news.fresh
+        if fresh:
             principal = self._known.get(digest)
             if principal is not None:
                 return principal
-            if self._unknown.get(digest, 0.0) > time.monotonic():
-                return None
+        if address is None or digest in self._known or digest in self._met:
+            return await self._ask(digest, fresh)
+        source = address()
+        self._throttle.check(source)
+        principal = await self._ask(digest, fresh)
+        if principal is None:
+            self._throttle.add(source)
+        return principal
+
+    async def _ask(self, digest: bytes, fresh: bool) -> Principal | None:
+        if fresh and self._unknown.get(digest, 0.0) > time.monotonic():
+            return None
         task = self._loading.get(digest)
         if task is None:
             task = asyncio.create_task(self._load(digest))
@@ -104,6 +125,7 @@ class Principals:
         digest = self._digests.pop(key_id, None)
         if digest is not None:
             self._known.pop(digest, None)
+            self._meet(digest)
 
     def forget_account(self, account_id: int) -> None:
         self._generation += 1
@@ -112,9 +134,16 @@ class Principals:
 
     def forget_all(self) -> None:
         self._generation += 1
+        for digest in self._known:
+            self._meet(digest)
         self._known.clear()
         self._digests.clear()
         self._unknown.clear()
+
+    def _meet(self, digest: bytes) -> None:
+        self._met[digest] = None
+        if len(self._met) > MAX_CACHED:
+            del self._met[next(iter(self._met))]
 
     def _loaded(self, digest: bytes, task: asyncio.Task[Principal | None]) -> None:
         self._loading.pop(digest, None)
@@ -129,6 +158,7 @@ class Principals:
             raise unavailable("The gateway can't reach its database.") from error
         if generation != self._generation:
             return principal  # changed while it was read: right for this request, too old to keep
+        self._met.pop(digest, None)
         if principal is None:
             self._unknown[digest] = time.monotonic() + UNKNOWN_TTL
             if len(self._unknown) > MAX_UNKNOWN:
@@ -137,8 +167,9 @@ class Principals:
         self._known[digest] = principal
         self._digests[principal.key_id] = digest
         if len(self._known) > MAX_CACHED:
-            _, dropped = self._known.popitem(last=False)
+            oldest, dropped = self._known.popitem(last=False)
             self._digests.pop(dropped.key_id, None)
+            self._meet(oldest)
         return principal
 
     async def _query(self, digest: bytes) -> Principal | None:
@@ -159,6 +190,7 @@ def _principal(row: Any) -> Principal:
         enabled=row["enabled"] and row["account_enabled"],
         expires_at=None if row["expires_at"] is None else row["expires_at"].timestamp(),
         models=None if row["models"] is None else frozenset(row["models"]),
+        wildcards=tuple(wildcard for name in row["models"] or () if (wildcard := read_wildcard(name)) is not None),
         networks=None if row["ips"] is None else tuple(row["ips"]),
         ratio_ppm=int(row["price_ratio"] * 1_000_000),
         limited=row["limited"],

@@ -1,4 +1,4 @@
-"""Rows of accounts, keys and admin tokens: made, listed, changed, marked deleted. Counters are the ledger's."""
+"""Rows of accounts and keys: made, listed, changed, marked deleted. Counters are the ledger's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.secrets import digest_of, hint_of, new_key
-from app.db.tables.accounts import accounts, admin_tokens, keys
+from app.db.tables.accounts import accounts, keys
 from app.errors import GatewayError, Kind
 
 
@@ -169,18 +169,6 @@ async def rotate_key(connection: AsyncConnection, key_id: int) -> tuple[Key, str
 async def delete_key(connection: AsyncConnection, key_id: int) -> None:
     """Marks it deleted; its entries and counters stay. Raises GatewayError 404."""
     await update_key(connection, key_id, {"deleted_at": func.now()})
-
-
-async def add_admin_token(connection: AsyncConnection, name: str, token: str) -> None:
-    await connection.execute(insert(admin_tokens).values(name=name, digest=digest_of(token)))
-
-
-async def has_admin_token(connection: AsyncConnection, token: str | None = None) -> bool:
-    """Whether this token is known; without one, whether there is any."""
-    query = select(admin_tokens.c.id).limit(1)
-    if token is not None:
-        query = query.where(admin_tokens.c.digest == digest_of(token))
-    return (await connection.execute(query)).first() is not None
 
 
 def _no_account(account_id: int) -> GatewayError:

@@ -44,12 +44,14 @@ async def readyz(services: ServicesDep) -> Response:
 
 async def _may_see_metrics(request: Request, services: ServicesDep) -> None:
     if not services.settings.metrics_public:
-        await require_admin(request, services)
+        await require_admin(request, services, "metrics")
 
 
 @router.get("/metrics", response_class=Response, dependencies=[Depends(_may_see_metrics)])
 async def metrics(services: ServicesDep) -> Response:
-    """Prometheus metrics of all workers of this replica. Needs the admin token unless RELAYGATE_METRICS_PUBLIC is set."""
+    """Prometheus metrics of all workers of this replica. Needs an admin token of the scope `metrics` or `read`, unless
+    RELAYGATE_METRICS_PUBLIC is set.
+    """
     registry = services.registry
     if (
         "PROMETHEUS_MULTIPROC_DIR" in os.environ

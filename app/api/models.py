@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -17,7 +18,23 @@ from app.catalog.snapshot import Model
 from app.errors import invalid_request
 from app.services import Services
 
-router = APIRouter(tags=["models"])
+_REFUSALS: Mapping[int, str] = MappingProxyType(
+    {
+        400: "The page's neighbour or token isn't one.",
+        401: "No key, or one that is no good.",
+        403: "The key may not be used from this address.",
+        404: "There is no such model, or the key may not call it.",
+        503: "The gateway can't reach its database.",
+    }
+)
+
+
+def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Without a schema: they are told in the dialect of whichever vendor's client asks."""
+    return {status: {"description": _REFUSALS[status]} for status in statuses}
+
+
+router = APIRouter(tags=["models"], responses=_refusals(401, 403, 503))
 
 GOOGLE_METHODS = ("generateContent", "streamGenerateContent", "countTokens")
 MAX_PAGE = 1000
@@ -30,7 +47,7 @@ PageToken = Annotated[
 ]
 
 
-@router.get("/v1/models")
+@router.get("/v1/models", responses=_refusals(400))
 @router.get("/models", include_in_schema=False)
 async def list_models(
     request: Request,
@@ -55,7 +72,7 @@ async def list_models(
     return {"object": "list", "success": True, "data": [_write(name, model) for name, model in models.items()]}
 
 
-@router.get("/v1beta/models", summary="List models, as Google does")
+@router.get("/v1beta/models", summary="List models, as Google does", responses=_refusals(400))
 async def list_google_models(
     principal: PrincipalDep, services: ServicesDep, page_size: PageSize = None, page_token: PageToken = None
 ) -> dict[str, Any]:
@@ -63,14 +80,14 @@ async def list_google_models(
     return _list_google(_callable(principal, services), page_size or 50, page_token)
 
 
-@router.get("/v1/models/{model_id:path}")
+@router.get("/v1/models/{model_id:path}", responses=_refusals(404))
 @router.get("/models/{model_id:path}", include_in_schema=False)
 async def get_model(model_id: str, request: Request, principal: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
     """One model; 404 for one that doesn't exist as for one that this key may not call."""
     return await _get(model_id, dialect_of(request), principal, services)
 
 
-@router.get("/v1beta/models/{model_id:path}", summary="Get a model, as Google does")
+@router.get("/v1beta/models/{model_id:path}", summary="Get a model, as Google does", responses=_refusals(404))
 async def get_google_model(model_id: str, principal: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
     """One chat model in the shape of Google's `models.get`."""
     return await _get(model_id, GOOGLE, principal, services)

@@ -14,6 +14,7 @@ from fastapi.responses import Response, StreamingResponse
 from yarl import URL
 
 from app.accounts.principals import Principal
+from app.api.admin.shapes import ErrorBody
 from app.api.caller import PrincipalDep
 from app.api.context import ServicesDep
 from app.catalog.snapshot import Channel
@@ -22,7 +23,20 @@ from app.relay.attempt import connection_error, read_start, redact
 from app.relay.kept import Kept, no_such_answer
 from app.services import Services
 
-router = APIRouter(tags=["responses"])
+_REFUSALS = {
+    400: "The query is too long, or the upstream says what is wrong with the request.",
+    401: "No key, or one that is no good.",
+    403: "The key may not be used from this address.",
+    404: "There is no such response of this account.",
+    502: "The upstream failed to answer.",
+    503: "The channel that keeps it is gone, or the gateway can't reach its database.",
+    504: "The upstream took too long.",
+}
+
+router = APIRouter(
+    tags=["responses"],
+    responses={status: {"model": ErrorBody, "description": text} for status, text in _REFUSALS.items()},
+)
 
 FORMAT = "openai_responses"
 MAX_ERROR = 64 * 1024
@@ -57,7 +71,9 @@ async def cancel_response(
     return await _pass("POST", response_id, "/cancel", request, principal, services)
 
 
-@router.delete(_PATH, summary="Delete a response")
+@router.delete(
+    _PATH, summary="Delete a response", responses={409: {"model": ErrorBody, "description": "It isn't done."}}
+)
 @router.delete(_SHORT_PATH, include_in_schema=False)
 async def delete_response(
     response_id: str, request: Request, principal: PrincipalDep, services: ServicesDep

@@ -32,10 +32,16 @@ async def list_groups(connection: AsyncConnection, *, after: str = "", limit: in
 
 async def get_group(connection: AsyncConnection, name: str) -> GroupRow:
     """Raises GatewayError 404."""
-    row = (await connection.execute(_groups().where(model_groups.c.name == name))).one_or_none()
-    if row is None:
+    group = await find_group(connection, name)
+    if group is None:
         raise _no_group(name)
-    return GroupRow(*row)
+    return group
+
+
+async def find_group(connection: AsyncConnection, name: str) -> GroupRow | None:
+    """The group of that name, if there is one."""
+    row = (await connection.execute(_groups().where(model_groups.c.name == name))).one_or_none()
+    return None if row is None else GroupRow(*row)
 
 
 async def put_group(connection: AsyncConnection, name: str, ratio: Decimal) -> tuple[GroupRow, bool]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from app.core.wildcards import STAR
+
 Clause = Mapping[str, Any]
 """How names are matched: one of `{"equals": "gpt-4o"}`, starts_with, ends_with, contains, regex, and `or` / `and` of more."""
 
@@ -119,8 +121,11 @@ def find_ref(prices: PriceList, ref: str) -> Entry | None:
 
 
 def find_origin(prices: PriceList, origin: Origin) -> Entry | None:
-    """The entry of a model where it is bought; where that vendor resells, the maker's own entry."""
-    provider = _provider_of(prices, origin)
+    """The entry of a model where it is bought; where that vendor resells, the maker's own entry.
+
+    None for a wildcard: what a star stands for may cost anything, whatever its fixed part resembles.
+    """
+    provider = None if STAR in origin.model else _provider_of(prices, origin)
     return None if provider is None else _find_in(prices, provider, origin.model)
 
 
@@ -131,6 +136,8 @@ def find_model(prices: PriceList, name: str, origins: Sequence[Origin]) -> Entry
         entry = find_origin(prices, origin)
         if entry is not None:
             return entry
+    if STAR in name:
+        return None
     vendor, slash, rest = name.partition("/")
     if slash and vendor in prices.by_id:
         return _find_in(prices, prices.by_id[vendor], rest)

@@ -82,7 +82,8 @@ class Candidate:
     """A channel that serves a model, under the upstream's name for it.
 
     `price` is what clients pay when this channel answers, the model's own unless the channel has one. `cost` is what the
-    operator pays the vendor; None: unknown.
+    operator pays the vendor; None: unknown. `filled`: the name holds what a client wrote where the operator has a star, so
+    there may be no such model.
     """
 
     channel: Channel
@@ -91,6 +92,7 @@ class Candidate:
     price_id: int | None
     cost: Price | None
     cost_id: int | None
+    filled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,18 +144,24 @@ class Snapshot:
     def find(self, name: str) -> Model | None:
         """The model that a client means: by its name or an alias, else by the wildcard with the longest fixed part."""
         model = self.models.get(name)
-        if model is None and self.wildcards and may_match(name):
+        if model is None and self.wildcards:
             model = self.matched.get(name) or self._match(name)
         return model
 
     def _match(self, name: str) -> Model | None:
+        if not may_match(name):
+            return None
         for wildcard, model in self.wildcards:
             star = wildcard.match(name)
             if star is None:
                 continue
             if model.pattern is not None:  # an alias with a star stands for a model without one
                 filled = tuple(
-                    replace(candidate, upstream_model=fill_in(candidate.upstream_model, star))
+                    replace(
+                        candidate,
+                        upstream_model=fill_in(candidate.upstream_model, star),
+                        filled=STAR in candidate.upstream_model,
+                    )
                     for candidate in model.candidates
                 )
                 model = replace(model, name=name, candidates=filled)
@@ -193,7 +201,7 @@ async def load_snapshot(connection: AsyncConnection, providers: Mapping[str, Pro
     for row in (await connection.execute(select(aliases))).mappings():
         known.setdefault(row["alias"], known[row["model"]])
     wildcards = [(wildcard, known.pop(name)) for name in list(known) if (wildcard := read_wildcard(name)) is not None]
-    wildcards.sort(key=lambda item: (-len(item[0].prefix) - len(item[0].suffix), item[0]))
+    wildcards.sort(key=lambda item: item[0].rank)
     return Snapshot(known, loaded, wildcards)
 
 
@@ -240,7 +248,7 @@ def _open_model(
         idle_timeout=options.get("idle_timeout"),
         max_attempts=options.get("max_attempts"),
         lacks=frozenset(options.get("lacks", ())),
-        pattern=row["name"] if STAR in row["name"] else None,
+        pattern=None if read_wildcard(row["name"]) is None else row["name"],
     )
 
 

@@ -9,8 +9,10 @@ import typer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts import store
+from app.accounts.admin_tokens import COMMAND_LINE
 from app.accounts.store import Account
-from app.api.admin.accounts import NewAccount, NewGrant
+from app.api.admin.accounts import NewAccount, NewGrant, show_account, write_grant
+from app.api.admin.record import record
 from app.api.admin.shapes import MAX_ID, write_ratio
 from app.commands.desk import BATCH, Desk, at_desk, in_batches, print_table
 from app.core.money import write_amount
@@ -36,7 +38,12 @@ def create(
     async def work(desk: Desk) -> Account:
         body = NewAccount.model_validate({"name": name, "email": email, "price_ratio": price_ratio})
         amount = None if grant is None else NewGrant.model_validate({"amount": grant}).amount
-        return await issue_account(desk.connection, body.model_dump(), amount)
+        account = await issue_account(desk.connection, body.model_dump(), amount)
+        shown = await show_account(desk.connection, account)
+        first = {} if amount is None else {"grant": write_amount(amount)}
+        made = {**shown.model_dump(mode="json"), **first}
+        await record(desk.connection, COMMAND_LINE, "accounts.create", account.id, None, made)
+        return account
 
     made = at_desk(work)
     typer.echo(f"Account {made.id} ({made.name})")
@@ -79,6 +86,7 @@ def add(
         made = await wallets.add_grant(
             desk.connection, account_id, body.amount, note=body.note, idempotency_key=body.idempotency_key
         )
+        await record(desk.connection, COMMAND_LINE, "accounts.grant", account_id, None, write_grant(made))
         left = (await wallets.account_wallets(desk.connection, [account_id]))[account_id].amounts()["balance"]
         return (
             f"Grant {made.id} of {write_amount(made.amount)} to account {account_id} ({account.name}); balance {left}"

@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from app import formats
-from app.api.admin.channel_fields import NewChannel, get_provider, new_columns
+from app.accounts.admin_tokens import COMMAND_LINE
+from app.api.admin.channel_fields import NewChannel, get_provider, new_columns, write_channel
 from app.api.admin.channels import choose_model, find_served, open_row
 from app.api.admin.probe import TIMEOUT, ProbeBody, probe
+from app.api.admin.record import record
 from app.api.admin.shapes import MAX_ID
 from app.catalog import store
 from app.catalog.defaults import DefaultPrices
@@ -33,6 +35,12 @@ def add(
     base_url: Annotated[str | None, typer.Option(help="Absent: the vendor's.")] = None,
     api_key: Annotated[str | None, typer.Option(envvar=API_KEY, help="Absent: asked for.")] = None,
     priority: Annotated[int, typer.Option(help="The highest is tried first.")] = 0,
+    weight: Annotated[int, typer.Option(help="Its share among channels of one priority.")] = 1,
+    label: Annotated[str | None, typer.Option("--class", help="What clients are told of it.")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Requests under way at once.")] = None,
+    rpm: Annotated[int | None, typer.Option(help="Requests a minute.")] = None,
+    tpm: Annotated[int | None, typer.Option(help="Tokens a minute.")] = None,
+    lacks: Annotated[list[str] | None, typer.Option(help="What its models can't do, several times.")] = None,
 ) -> None:
     """Add a channel."""
     with faults_reported():
@@ -46,11 +54,15 @@ def add(
             "api_key": secret,
             "models": [_read_model(text) for text in model],
             "priority": priority,
+            "weight": weight,
+            "options": {"class": label, "concurrency": concurrency, "rpm": rpm, "tpm": tpm, "lacks": lacks or []},
         }
         body = NewChannel.model_validate(values)
         columns = new_columns(body, desk.providers, desk.vault)
         served = await find_served(desk.connection, DefaultPrices(), body.models, columns)
-        return await store.create_channel(desk.connection, columns, served)
+        row = await store.create_channel(desk.connection, columns, served)
+        await record(desk.connection, COMMAND_LINE, "channels.create", row.id, None, write_channel(row, desk.vault))
+        return row
 
     made = at_desk(work)
     typer.echo(f"Channel {made.id} ({made.name}); try it: relaygate channels test {made.id}")
@@ -84,7 +96,10 @@ def test(
         async with open_session() as session:
             channel = open_row(row, desk.providers, desk.vault)
             upstreams = Upstreams(session, timeouts)
-            return await probe(upstreams, formats.by_name(), channel, served.model, served.upstream_model)
+            answer = await probe(upstreams, formats.by_name(), channel, served.model, served.upstream_model)
+        outcome = answer.model_dump(include={"ok", "status", "model"})
+        await record(desk.connection, COMMAND_LINE, "channels.test", channel_id, None, outcome)
+        return answer
 
     answer = at_desk(work)
     if answer.error is not None:

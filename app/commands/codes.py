@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from app.api.admin.codes import MAX_CODES, NewCodeBatch
+from app.accounts.admin_tokens import COMMAND_LINE
+from app.api.admin.codes import MAX_CODES, NewCodeBatch, write_batch
+from app.api.admin.record import record
 from app.api.admin.shapes import MAX_ID
 from app.commands.desk import BATCH, Desk, at_desk, in_batches, print_table
 from app.commands.keys import MAX_DAYS
@@ -38,7 +40,9 @@ def create(
             "count": count,
             "expires_at": None if expiry is None else expiry.isoformat(timespec="seconds"),
         }
-        return await store.create_batch(desk.connection, **NewCodeBatch.model_validate(values).model_dump())
+        batch, issued = await store.create_batch(desk.connection, **NewCodeBatch.model_validate(values).model_dump())
+        await record(desk.connection, COMMAND_LINE, "code-batches.create", batch.id, None, write_batch(batch))
+        return batch, issued
 
     batch, issued = at_desk(work)
     worth = write_amount(batch.amount)
@@ -65,7 +69,10 @@ def revoke(batch_id: BatchId) -> None:
     """Revoke a batch: its open codes are dead, what was redeemed stays."""
 
     async def work(desk: Desk) -> Batch:
-        return await store.revoke_batch(desk.connection, batch_id)
+        before = write_batch(await store.get_batch(desk.connection, batch_id))
+        batch = await store.revoke_batch(desk.connection, batch_id)
+        await record(desk.connection, COMMAND_LINE, "code-batches.revoke", batch_id, before, write_batch(batch))
+        return batch
 
     batch = at_desk(work)
     typer.echo(f"Batch {batch.id} is revoked; {batch.redeemed} of its {batch.count} codes had been redeemed")

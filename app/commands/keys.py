@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from app.accounts import store
+from app.accounts.admin_tokens import COMMAND_LINE
 from app.accounts.store import Key
-from app.api.admin.keys import NewKey
+from app.api.admin.keys import NewKey, show_key
+from app.api.admin.record import record
 from app.api.admin.shapes import MAX_ID
 from app.commands.accounts import find_account
 from app.commands.desk import BATCH, Desk, at_desk, in_batches, print_table
@@ -45,7 +47,10 @@ def create(
         }
         body = NewKey.model_validate(values)
         columns = body.model_dump(exclude={"quota", "models"}) | {"models": body.models or None}
-        return await issue_key(desk.connection, columns, body.quota)
+        key, secret = await issue_key(desk.connection, columns, body.quota)
+        shown = await show_key(desk.connection, key)
+        await record(desk.connection, COMMAND_LINE, "keys.create", key.id, None, shown)
+        return key, secret
 
     _show(*at_desk(work))
 
@@ -74,7 +79,9 @@ def revoke(key_id: KeyId) -> None:
     """Revoke a key: every gateway refuses it within a second."""
 
     async def work(desk: Desk) -> None:
+        before = await show_key(desk.connection, await store.get_key(desk.connection, key_id))
         await store.delete_key(desk.connection, key_id)
+        await record(desk.connection, COMMAND_LINE, "keys.revoke", key_id, before)
 
     at_desk(work)
     typer.echo(f"Key {key_id} is revoked")
@@ -85,7 +92,11 @@ def rotate(key_id: KeyId) -> None:
     """Replace a key by a new one with the same rules. The new one is printed on stdout, this once."""
 
     async def work(desk: Desk) -> tuple[Key, str]:
-        return await store.rotate_key(desk.connection, key_id)
+        before = await show_key(desk.connection, await store.get_key(desk.connection, key_id))
+        key, secret = await store.rotate_key(desk.connection, key_id)
+        after = await show_key(desk.connection, key)
+        await record(desk.connection, COMMAND_LINE, "keys.rotate", key_id, before, after)
+        return key, secret
 
     _show(*at_desk(work))
 

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from app.api.admin.models import ModelDefinition, define_model
+from app.accounts.admin_tokens import COMMAND_LINE
+from app.api.admin.models import ModelDefinition, define_model, find_shown, show_model
+from app.api.admin.record import record
 from app.api.admin.shapes import Name, Shape
 from app.catalog import store
 from app.catalog.defaults import DefaultPrices
@@ -32,6 +34,11 @@ def set_model(
     alias: Annotated[list[str] | None, typer.Option(help="Another name for it, several times.")] = None,
     group: Annotated[str | None, typer.Option(help="The model group whose ratio multiplies the price.")] = None,
     free: Annotated[bool, typer.Option("--free", help="Served without charge.")] = False,
+    fallback: Annotated[
+        list[str] | None, typer.Option(help="A model that answers in its place, several times.")
+    ] = None,
+    max_attempts: Annotated[int | None, typer.Option(help="Upstream calls of one request.")] = None,
+    lacks: Annotated[list[str] | None, typer.Option(help="What it can't do, several times.")] = None,
 ) -> None:
     """Create a model, or replace it whole. Without a price it gets the price catalogue's, if that knows it."""
     amounts = {"input_mtok": input_mtok, "output_mtok": output_mtok, "per_call": per_call}
@@ -46,8 +53,14 @@ def set_model(
             "group": group,
             **({"price": price} if price else {}),
             "free": free,
+            "options": {"fallbacks": fallback or [], "max_attempts": max_attempts, "lacks": lacks or []},
         }
-        return await define_model(desk.connection, DefaultPrices(), name, ModelDefinition.model_validate(values))
+        definition = ModelDefinition.model_validate(values)
+        before = await find_shown(desk.connection, name)
+        made = await define_model(desk.connection, DefaultPrices(), name, definition)
+        action = f"models.{'create' if before is None else 'replace'}"
+        await record(desk.connection, COMMAND_LINE, action, name, before, await show_model(desk.connection, made))
+        return made
 
     made = at_desk(work)
     note = ""

@@ -9,11 +9,10 @@ from typing import Annotated
 
 import typer
 
-from app.accounts import store
-from app.accounts.secrets import new_admin_token
 from app.api.admin.audit import AuditBody, write_audit
 from app.bootstrap import database_of, ensure_schema
 from app.commands.desk import Desk, at_desk, faults_reported
+from app.commands.tokens import issue_token, show_token
 from app.db.revision import head_revision
 from app.ledger.audit import audit as audit_ledger
 from app.settings import Settings
@@ -39,15 +38,8 @@ def audit(json: Annotated[bool, typer.Option("--json", help="As GET /admin/v1/au
 
 
 def admin_token(name: Annotated[str, typer.Option(help="To tell tokens apart.")] = "command line") -> None:
-    """Make one more admin token. It is printed on stdout, this once."""
-    token = new_admin_token()
-
-    async def work(desk: Desk) -> None:
-        await store.add_admin_token(desk.connection, name, token)
-
-    at_desk(work)
-    typer.echo("Admin token, shown this once:", err=True)
-    typer.echo(token)
+    """Make one more admin token that may do everything. It is printed on stdout, this once."""
+    show_token(*at_desk(lambda desk: issue_token(desk, name, ["admin"])))
 
 
 def demo(

@@ -8,6 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from app.accounts.admin_tokens import COMMAND_LINE
+from app.api.admin.price_catalogue import origin_of, write_changes
+from app.api.admin.record import record
 from app.catalog.defaults import DefaultCatalogue, DefaultPrices, store_list, today
 from app.catalog.differences import Difference, apply_list
 from app.catalog.pricelist import search
@@ -45,7 +48,9 @@ def update() -> None:
         defaults = DefaultPrices()
         text, source = await defaults.fetch(desk.settings.price_update_url)
         await store_list(desk.connection, text, source)
-        return await defaults.load(desk.connection)
+        fetched = await defaults.load(desk.connection)
+        await record(desk.connection, COMMAND_LINE, "price-catalogue.update", None, None, origin_of(fetched))
+        return fetched
 
     typer.echo(f"The price catalogue is now from {_origin(at_desk(work))}. Next: relaygate prices apply --dry-run")
 
@@ -58,7 +63,11 @@ def apply_prices(
 
     async def work(desk: Desk) -> list[Difference]:
         catalogue = await DefaultPrices().load(desk.connection)
-        return await apply_list(desk.connection, catalogue.prices, dry_run=dry_run)
+        found = await apply_list(desk.connection, catalogue.prices, dry_run=dry_run)
+        if not dry_run:
+            changes = write_changes(found)
+            await record(desk.connection, COMMAND_LINE, "price-catalogue.apply", None, None, changes)
+        return found
 
     found = at_desk(work)
     if not found:

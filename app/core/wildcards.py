@@ -22,14 +22,17 @@ class Wildcard(NamedTuple):
             return None
         return name[len(self.prefix) : len(name) - len(self.suffix)]
 
+    @property
+    def rank(self) -> tuple[int, str, str]:
+        """What wildcards are sorted by, so that of several that match the one with the longest fixed part is first."""
+        return -len(self.prefix) - len(self.suffix), self.prefix, self.suffix
+
 
 def read_wildcard(name: str) -> Wildcard | None:
-    """None: the name holds no star. Raises ValueError for one that holds several."""
-    if STAR not in name:
+    """None: the name holds no star, or several, and so stands for itself alone."""
+    if name.count(STAR) != 1:
         return None
     prefix, _, suffix = name.partition(STAR)
-    if STAR in suffix:
-        raise ValueError("may hold one * only")
     return Wildcard(prefix, suffix)
 
 
@@ -39,5 +42,10 @@ def fill_in(name: str, text: str) -> str:
 
 
 def may_match(name: str) -> bool:
-    """Whether a name that a client sent is matched at all: it may go on to an upstream, into entries and into logs."""
-    return 0 < len(name) <= MAX_NAME and name.isprintable() and name == name.strip() and STAR not in name
+    """Whether a name that a client sent is matched at all: it may go on to an upstream, into entries and into logs.
+
+    Some upstreams take the model's name as a path, where `.` and `..` would lead out of what the operator has written.
+    """
+    if not 0 < len(name) <= MAX_NAME or not name.isprintable() or name != name.strip() or STAR in name:
+        return False
+    return not {".", ".."} & set(name.split("/"))

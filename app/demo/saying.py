@@ -159,6 +159,7 @@ def _make_calls(writer: Writer, wanted: Wanted, count: int, limit: int | None) -
             break
         tool = wanted.tools[number % len(wanted.tools)]
         filled = sample({"type": "object", **tool.schema}, number)
+        filled = filled if isinstance(filled, dict) else {}  # arguments are an object, whatever the schema says
         arguments = writer.write(_to_json(filled), chunks=wanted.options.chunks, limit=limit)
         made.append(Call(f"{stem}_{number}" if number else stem, tool.name, arguments))
         if limit is not None:

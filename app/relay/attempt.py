@@ -176,7 +176,11 @@ async def read_start(content: aiohttp.StreamReader, most: int) -> bytes:
 
 
 def connection_error(error: BaseException) -> UpstreamError:
-    """A transport fault as an UpstreamError; the cause's own words may hold addresses, so clients don't get them."""
+    """A transport fault as an UpstreamError; the cause's own words may hold addresses, so clients don't get them.
+
+    The cause forgets its traceback: aiohttp keeps it in the response, which its frames keep, and the whole request with it.
+    """
+    error.with_traceback(None)
     match error:
         case aiohttp.ConnectionTimeoutError() | TimeoutError():
             return UpstreamError(Kind.TIMEOUT, "upstream_timeout", "The upstream couldn't be reached in time.")
@@ -193,6 +197,7 @@ def interrupted(exchange: Exchange, error: asyncio.CancelledError) -> GatewayErr
     reason = exchange.take_interrupt()
     if reason is None:
         raise error
+    error.with_traceback(None)  # whose frames keep the reason that it is the cause of, and the whole request
     return interruption_error(reason)
 
 

@@ -23,9 +23,10 @@ async def authenticate(scope: Scope, principals: Principals, trusted_proxies: Ne
     """The principal of a live key that may be used from this address.
 
     Raises GatewayError: 401 for any key that is missing, malformed, unknown, disabled or expired (one answer for the last
-    four), 403 for an address that the key isn't allowed from, 503 when it can't be told.
+    four), 429 for one that was never good here from an address that has presented too many unknown ones, 403 for an address
+    that the key isn't allowed from, 503 when it can't be told.
     """
-    principal = await principals.find(presented_key(scope))
+    principal = await principals.find(presented_key(scope), lambda: client_address(scope, trusted_proxies))
     if principal is None or not principal.is_live(time.time()):
         raise unauthenticated(_WRONG)
     if principal.networks is not None and not principal.allows_address(client_address(scope, trusted_proxies)):

@@ -55,9 +55,9 @@ class Counter:
             try:
                 return await self._call(format, exchange, request, pick)
             except UpstreamError as error:
-                failure = redact(error, pick.channel)
-                if not failure.retryable:
-                    raise failure from error
+                redact(error, pick.channel)
+                if not error.retryable:
+                    raise
                 # Of no consequence for its health: an endpoint that counts may fail where the one that answers doesn't.
                 trip.skip(pick)
         return None

@@ -55,7 +55,7 @@ class Failover:
             except GatewayError as error:
                 if error.kind is not Kind.INVALID or exchange.gone:
                     raise
-                untold = untold or error
+                untold = untold or error.with_traceback(None)
                 trip.skip(pick)
                 continue
             failure = await self._attempt(exchange, bill, pick, sending, trip)
@@ -98,10 +98,10 @@ class Failover:
         board.begin(pick)
         relay = relay_stream if bill.request.stream else relay_answer
         try:
-            await relay(exchange, self._upstreams, pick, bill, sending, partial(board.succeeded, pick))
+            await relay(exchange, self._upstreams, pick, bill, sending, partial(board.answered, pick))
         except UpstreamError as error:
             bill.upstream_seconds += board.clock() - pick.began
-            failure = redact(error, pick.channel)
+            failure = redact(error, pick.channel).with_traceback(None)  # which holds this frame, and so the body
             trip.learn(pick, board.failed(pick, failure))
             self._note_failure(exchange, bill, pick, failure)
             return failure
@@ -109,6 +109,8 @@ class Failover:
             board.end(pick, None if bill.usage is None else bill.usage.input_tokens + bill.usage.output_tokens)
         if bill.broken is not None:
             board.failed(pick, bill.broken)
+        elif not exchange.gone:
+            board.completed(pick)
         return None
 
     def _note_failure(self, exchange: Exchange, bill: Bill, pick: Pick, error: UpstreamError) -> None:

@@ -110,7 +110,7 @@ class Relay:
                     await self._check_again(exchange)
                 await self._failover.deliver(exchange, bill, self._trip(exchange, bill))
         except GatewayError as error:
-            failure = error
+            failure = error.with_traceback(None)  # else it and this frame keep each other, and the body, alive
         except asyncio.CancelledError as error:
             if bill is not None:
                 bill.error = "gateway_stopped"  # what it is unless the watch gives another reason

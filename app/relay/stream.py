@@ -169,7 +169,7 @@ async def _break(exchange: Exchange, bill: Bill, error: GatewayError, write: flo
         raise error
     bill.error = error.code
     if isinstance(error, UpstreamError):
-        bill.broken = error
+        bill.broken = error.with_traceback(None)
     if not exchange.gone:
         exchange.allow(write, Interrupt.WRITE_TIMEOUT)
         await exchange.write(bill.format.write_stream_error(error, bill.request.framing), more=False)

@@ -22,10 +22,19 @@ RELAPSE = 60.0
 
 MAX_RELAPSES = 1_000
 
+MAX_SEEN = 50_000
+"""Models of channels whose health is remembered: names that match a wildcard are without number."""
+
+UNKNOWN_MODEL = (403, 404)
+"""With these an upstream refuses a model that doesn't exist."""
+
 
 @dataclass(slots=True, eq=False)
 class Pick:
-    """One attempt: which channel, under which of its keys, for which model. `bounded`: a probe, which mustn't take long."""
+    """One attempt: which channel, under which of its keys, for which model.
+
+    `probe`: it tries out what was out; `bounded`: and mustn't take long, since another channel could answer.
+    """
 
     model: Model
     candidate: Candidate
@@ -34,8 +43,9 @@ class Pick:
     load: Load | None
     tokens: int
     stream: bool
-    bounded: bool
     began: float
+    probe: bool = False
+    bounded: bool = False
     seconds: float = 0.0
     """Until an answer began, or was there whole; 0 before."""
 
@@ -82,6 +92,8 @@ class Board:
     def health(self, channel_id: int, model: str) -> Health:
         health = self._health.get((channel_id, model))
         if health is None:
+            if len(self._health) >= MAX_SEEN:
+                self._health = {place: health for place, health in self._health.items() if health.under_way}
             health = self._health[channel_id, model] = Health()
         return health
 
@@ -95,9 +107,8 @@ class Board:
         return load
 
     def turn(self, channel_id: int) -> int:
-        """Counts up, for keys in rotation."""
-        turn = self._turns[channel_id] = self._turns.get(channel_id, -1) + 1
-        return turn
+        """How many attempts there have been, for keys in rotation."""
+        return self._turns.get(channel_id, 0)
 
     def outages_of(self, candidate: Candidate, key: int) -> list[Outage]:
         """What speaks against this channel, for this model, under this key."""
@@ -117,6 +128,8 @@ class Board:
     def begin(self, pick: Pick) -> None:
         """An attempt goes out. Each is ended by `end`, whatever becomes of it."""
         pick.health.under_way += 1
+        if len(pick.channel.keys) > 1:
+            self._turns[pick.channel.id] = self.turn(pick.channel.id) + 1
         if pick.load is not None:
             pick.load.take(pick.tokens, pick.began)
         for outage in self.outages_of(pick.candidate, pick.key.number):
@@ -132,12 +145,16 @@ class Board:
             if outage.probed == pick.began:  # a probe that said nothing either way: the next one may go
                 outage.probed = float("-inf")
 
-    def succeeded(self, pick: Pick) -> None:
-        """The upstream has answered, or begun a stream."""
+    def answered(self, pick: Pick) -> None:
+        """The upstream has answered, or begun a stream: what had been out is back. `completed` or `failed` tell the end."""
         now = self.clock()
         pick.seconds = now - pick.began
-        pick.health.note_success(now, pick.seconds, stream=pick.stream)
+        pick.health.note_latency(now, pick.seconds, stream=pick.stream)
         self.cleared(pick.candidate, pick.key.number, pick.began)
+
+    def completed(self, pick: Pick) -> None:
+        """The answer has come to its proper end."""
+        pick.health.note_success(self.clock())
 
     def cleared(self, candidate: Candidate, key: int, began: float) -> None:
         """A call that began then went well: what had been out is back."""
@@ -157,8 +174,8 @@ class Board:
         """The same for any call that began then."""
         channel = candidate.channel
         verdict = judge(error, channel.id, candidate.upstream_model, key)
-        if verdict is None:
-            return None
+        if verdict is None or (candidate.filled and error.upstream_status in UNKNOWN_MODEL):
+            return None  # of names that clients make up nothing is remembered, and nobody alarmed
         now = self.clock()
         outage = self.find(verdict.scope)
         if outage is not None and (began < outage.made or now < outage.until):

@@ -34,11 +34,14 @@ class Health:
         self._latency = [0.0, 0.0]
         self._measured = [float("-inf"), float("-inf")]
 
-    def note_success(self, now: float, seconds: float, *, stream: bool) -> None:
-        """`seconds` to the whole answer, or to the first frame of a stream."""
+    def note_success(self, now: float) -> None:
+        """An answer was whole."""
         self._fade(now)
         self.total += 1.0
         self.streak = 0
+
+    def note_latency(self, now: float, seconds: float, *, stream: bool) -> None:
+        """`seconds` to the whole answer, or to the first frame of a stream."""
         old = self.latency(now, stream=stream)
         self._latency[stream] = seconds if old is None else old + LATENCY_WEIGHT * (seconds - old)
         self._measured[stream] = now

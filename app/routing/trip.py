@@ -182,7 +182,7 @@ class Trip:
         own = self._board.outages.get(candidate.channel.id)
         if own is not None and (EVERYTHING in own or (candidate.upstream_model, ALL_KEYS) in own):
             return False  # the quick way: where much is out, this is asked most
-        return self._is_open(leg, tier, candidate, now) and self._key(candidate) is not None
+        return self._key(candidate) is not None and self._is_open(leg, tier, candidate, now)
 
     def _is_open(self, leg: Leg, tier: Tier, candidate: Candidate, now: float) -> bool:
         """Whether nothing but an outage speaks against it."""
@@ -230,7 +230,10 @@ class Trip:
                 if not outages or any(outage.is_out(now) for outage in outages):
                     continue
                 if self._may_use(candidate.channel, key) and self._is_open(leg, tier, candidate, now):
-                    return self._pick(leg, candidate, key, now, bounded=True)
+                    # Given up early only where another channel can still answer.
+                    return self._pick(
+                        leg, candidate, key, now, probe=True, bounded=self._draw(leg, tier, now, None) is not None
+                    )
         return None
 
     def _last_resort(self, now: float) -> Pick | None:
@@ -251,6 +254,7 @@ class Trip:
                             and (not best or until < best[0])
                         ):
                             best = until, leg, candidate, key
+        self.waits_for_room = False  # for what is out anyway nobody waits
         return None if best is None else self._pick(best[1], best[2], best[3], now)
 
     def _resort_until(self, candidate: Candidate, key: ChannelKey, now: float) -> float | None:
@@ -278,10 +282,14 @@ class Trip:
         a_share, b_share = mean / first.channel.weight, mean / second.channel.weight
         return _badness(a, a_time, a_share, now) > clearly * _badness(b, b_time, b_share, now)
 
-    def _pick(self, leg: Leg, candidate: Candidate, key: ChannelKey, now: float, *, bounded: bool = False) -> Pick:
+    def _pick(
+        self, leg: Leg, candidate: Candidate, key: ChannelKey, now: float, *, probe: bool = False, bounded: bool = False
+    ) -> Pick:
         board, channel = self._board, candidate.channel
         health = board.health(channel.id, candidate.upstream_model)
-        return Pick(leg.model, candidate, key, health, board.load(channel), self._tokens, self._stream, bounded, now)
+        return Pick(
+            leg.model, candidate, key, health, board.load(channel), self._tokens, self._stream, now, probe, bounded
+        )
 
 
 def _badness(health: Health, seconds: float, share: float, now: float) -> float:

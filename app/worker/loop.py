@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
+from app.accounts.actions import prune_actions
 from app.core.background import end_task
 from app.db.engine import DATABASE_ERRORS
 from app.ledger.partitions import tend_partitions
@@ -90,6 +91,7 @@ class Worker:
             await prune_tasks(connection)
             await prune_kept_answers(connection)
             await prune_outages(connection)
+            await prune_actions(connection, self._services.settings.action_retention_days)
         oldest = datetime.now(UTC).date() - timedelta(days=self._services.settings.media_retention_days)
         try:
             await self._services.storage.prune(oldest)

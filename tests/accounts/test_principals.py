@@ -17,6 +17,7 @@ from sqlalchemy import event
 
 from app.accounts.principals import Principal, Principals
 from app.accounts.secrets import digest_of, new_key
+from app.accounts.throttle import Throttle
 from app.db.engine import Database
 from app.db.news import News
 from app.errors import GatewayError
@@ -30,7 +31,7 @@ class Desk:
     def __init__(self, url: str, news_url: str | None = None) -> None:
         self.database = Database(url, pool_size=2)
         self._news_database = Database(news_url or url)
-        self.principals = Principals(self.database.engine)
+        self.principals = Principals(self.database.engine, Throttle(0))
         self.news = News(self._news_database, self._on_news, self.principals.forget_all)
         self.heard: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
         self.lookups = 0

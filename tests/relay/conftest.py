@@ -56,6 +56,37 @@ async def other_client(other_gateway: Gateway) -> AsyncIterator[Client]:
     await made.close()
 
 
+@pytest.fixture(scope="session")
+def strict_gateway(work_dir: Path, migrated_database: Callable[[], str]) -> Iterator[Gateway]:
+    """A gateway that waits for no channel, saves up no retries, says nothing of its answers and gives empty ones away."""
+    data_dir = work_dir / "strict"
+    data_dir.mkdir()
+    settings = {
+        "RELAYGATE_CHANNEL_PATIENCE": "0",
+        "RELAYGATE_RETRY_BUDGET": "0",
+        "RELAYGATE_ANSWER_HEADERS": "false",
+        "RELAYGATE_CHARGE_EMPTY_ANSWERS": "false",
+    }
+    running = Gateway(migrated_database(), data_dir, settings).start()
+    yield running
+    assert running.stop() == 0, running.log
+    assert_clean(running.log)
+
+
+@pytest.fixture(scope="session")
+def strict_operator(strict_gateway: Gateway, demo: DemoProcess) -> Iterator[Operator]:
+    made = Operator(strict_gateway, demo.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+async def strict_client(strict_gateway: Gateway) -> AsyncIterator[Client]:
+    made = Client(strict_gateway)
+    yield made
+    await made.close()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def clean_log(gateway: Gateway) -> Iterator[None]:
     """Whatever a module's tests do, the log shows neither a secret nor a stack trace."""

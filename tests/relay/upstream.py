@@ -12,10 +12,11 @@ Script = Callable[["Conversation"], Awaitable[None]]
 
 
 class Conversation:
-    """One request that came, and the bytes that answer it."""
+    """One request that came, and the bytes that answer it. `authorization`: that header, in small letters."""
 
-    def __init__(self, body: Any, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, body: Any, writer: asyncio.StreamWriter, authorization: str = "") -> None:
         self.body = body
+        self.authorization = authorization
         self._writer = writer
 
     async def send(self, *pieces: bytes, pause: float = 0.0) -> None:
@@ -39,7 +40,8 @@ async def serve(script: Script) -> AsyncIterator[str]:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
-            await script(Conversation(json.loads(await reader.readexactly(length)), writer))
+            authorization = head.partition(b"authorization: ")[2].partition(b"\r\n")[0].decode("latin-1")
+            await script(Conversation(json.loads(await reader.readexactly(length)), writer, authorization))
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the gateway hung up, as some tests want
         finally:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts import store
 from app.accounts.store import Account
-from app.api.admin.guard import CONFLICT, NOT_FOUND, admin_router
+from app.api.admin.guard import CONFLICT, NOT_FOUND, ActorDep, admin_router
 from app.api.admin.limits import LIMITS_EXAMPLE, LimitBody, LimitChanges, LimitFields, read_limits, write_limits
 from app.api.admin.notify import (
     NOTIFY_EXAMPLE,
@@ -23,6 +23,7 @@ from app.api.admin.notify import (
     write_notify,
 )
 from app.api.admin.paging import Page, PageQuery, page_of, read_id_cursor
+from app.api.admin.record import record, replaced, with_secrets
 from app.api.admin.shapes import (
     Dollars,
     Email,
@@ -44,7 +45,7 @@ from app.ledger.limits import NO_LIMITS, Limits, account_limits, set_limits
 from app.ledger.wallets import Grant, Wallet
 from app.webhooks.store import Webhook, find_webhooks
 
-router = admin_router("/accounts", "accounts")
+router = admin_router("/accounts", "accounts", "accounts")
 
 Role = Literal["user", "admin"]
 
@@ -157,7 +158,7 @@ class GrantBody(Shape):
 
 
 @router.post("", status_code=201, summary="Create an account")
-async def create_account(body: NewAccount, services: ServicesDep) -> AccountBody:
+async def create_account(body: NewAccount, services: ServicesDep, actor: ActorDep) -> AccountBody:
     """Starts with nothing: top it up with a grant, and give it keys."""
     await check_notify(services.egress, body.notify)
     async with services.database.engine.begin() as connection:
@@ -165,7 +166,9 @@ async def create_account(body: NewAccount, services: ServicesDep) -> AccountBody
         await set_limits(connection, account.id, read_limits(body))
         if body.notify is not None:
             await save_notify(connection, services, account.id, body.notify)
-        return await _show(connection, account)
+        shown = await show_account(connection, account)
+        await record(connection, actor, "accounts.create", account.id, None, shown)
+        return shown
 
 
 @router.get("", summary="List accounts")
@@ -188,36 +191,47 @@ async def list_accounts(query: Annotated[PageQuery, Query()], connection: Connec
 @router.get("/{account_id}", summary="Get an account", responses=NOT_FOUND)
 async def get_account(account_id: PathId, connection: ConnectionDep) -> AccountBody:
     """The account with what it was granted, what is left, what open requests hold and what was charged."""
-    return await _show(connection, await store.get_account(connection, account_id))
+    return await show_account(connection, await store.get_account(connection, account_id))
 
 
 @router.patch("/{account_id}", summary="Change an account", responses=NOT_FOUND)
-async def change_account(account_id: PathId, body: AccountChanges, services: ServicesDep) -> AccountBody:
+async def change_account(
+    account_id: PathId, body: AccountChanges, services: ServicesDep, actor: ActorDep
+) -> AccountBody:
     """Changes the fields that are given, never its money. A disabled account's keys are refused within a second."""
     await check_notify(services.egress, body.notify)
     async with services.database.engine.begin() as connection:
+        before = await show_account(connection, await store.get_account(connection, account_id))
         if "notify" in body.model_fields_set:
             # Before the account's row: whoever moves money locks the counters first.
             await save_notify(connection, services, account_id, body.notify)
         await set_limits(connection, account_id, read_limits(body))
         account = await store.update_account(connection, account_id, body.model_dump(exclude_unset=True))
-        return await _show(connection, account)
+        after = await show_account(connection, account)
+        secrets = _secrets_in(body.notify)
+        shown = with_secrets(before, secrets), with_secrets(after, secrets)
+        await record(connection, actor, "accounts.update", account_id, *shown)
+        return after
 
 
 @router.delete("/{account_id}", status_code=204, summary="Delete an account", responses=NOT_FOUND)
-async def delete_account(account_id: PathId, connection: ConnectionDep) -> None:
+async def delete_account(account_id: PathId, connection: ConnectionDep, actor: ActorDep) -> None:
     """Its keys die within a second; its entries stay. Requests that are open are still settled."""
+    before = await show_account(connection, await store.get_account(connection, account_id))
     await store.delete_account(connection, account_id)
+    await record(connection, actor, "accounts.delete", account_id, before)
 
 
 @router.post("/{account_id}/grants", status_code=201, summary="Grant money", responses={**NOT_FOUND, **CONFLICT})
-async def add_grant(account_id: PathId, body: NewGrant, connection: ConnectionDep) -> GrantBody:
+async def add_grant(account_id: PathId, body: NewGrant, connection: ConnectionDep, actor: ActorDep) -> GrantBody:
     """Adds to what the account may spend. A correction above the balance is refused; so is an idempotency key that was
     used for another amount (409).
     """
     await store.get_account(connection, account_id)
     values: dict[str, Any] = {"note": body.note, "idempotency_key": body.idempotency_key}
-    return _write_grant(await wallets.add_grant(connection, account_id, body.amount, **values))
+    grant = write_grant(await wallets.add_grant(connection, account_id, body.amount, **values))
+    await record(connection, actor, "accounts.grant", account_id, None, grant)
+    return grant
 
 
 @router.get("/{account_id}/grants", summary="List grants", responses=NOT_FOUND)
@@ -228,10 +242,16 @@ async def list_grants(
     before = read_id_cursor(query.cursor)
     await store.get_account(connection, account_id)
     found = await wallets.list_grants(connection, account_id, before=before, limit=query.limit + 1)
-    return page_of(found, query.limit, _write_grant, lambda grant: grant.id)
+    return page_of(found, query.limit, write_grant, lambda grant: grant.id)
 
 
-async def _show(connection: AsyncConnection, account: Account) -> AccountBody:
+def _secrets_in(notify: NotifyChanges | None) -> dict[str, str]:
+    given = notify is not None and "webhook_secret" in notify.model_fields_set
+    return replaced("webhook_secret") if given else {}
+
+
+async def show_account(connection: AsyncConnection, account: Account) -> AccountBody:
+    """With its money, its limits and its webhook."""
     wallet = (await wallets.account_wallets(connection, [account.id]))[account.id]
     webhook = (await find_webhooks(connection, [account.id])).get(account.id)
     limits = (await account_limits(connection, [account.id])).get(account.id, NO_LIMITS)
@@ -258,7 +278,8 @@ def _write(account: Account, wallet: Wallet, webhook: Webhook | None, limits: Li
     )
 
 
-def _write_grant(grant: Grant) -> GrantBody:
+def write_grant(grant: Grant) -> GrantBody:
+    """As it is answered."""
     return GrantBody(
         id=grant.id,
         account_id=grant.account_id,

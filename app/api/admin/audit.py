@@ -10,7 +10,7 @@ from app.api.context import ServicesDep
 from app.core.money import write_amount
 from app.ledger.audit import Audit, audit
 
-router = admin_router("/audit", "audit")
+router = admin_router("/audit", "audit", "usage")
 
 
 class Drift(Shape):

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from app.api.admin.channel_options import HeaderText, Options, OptionsOut, show_options
 from app.api.admin.price_fields import PriceField, PriceOut
-from app.api.admin.shapes import MAX_ITEMS, Flag, Name, Shape, absent, refuse, refused
+from app.api.admin.shapes import MAX_ITEMS, Flag, Name, Pattern, Shape, absent, refuse, refused
 from app.catalog.defaults import today
 from app.catalog.pricelist import Origin, PriceList, find_origin
 from app.catalog.prices import write_price
@@ -19,6 +19,7 @@ from app.catalog.snapshot import KEYS_BETWEEN, open_channel, read_base_url
 from app.catalog.store import ChannelRow, ServedModel
 from app.catalog.tiers import read_offer
 from app.catalog.vault import Vault
+from app.core.wildcards import STAR
 from app.errors import GatewayError
 from app.providers.base import Provider
 
@@ -77,12 +78,19 @@ ApiKeys = Annotated[list[ApiKey], Field(min_length=1, max_length=MAX_KEYS), Afte
 class ServedModelBody(Shape):
     """A model that the channel serves, and what the upstream calls it if that is different."""
 
-    model: Name
-    upstream_model: Name | None = None
+    model: Pattern
+    upstream_model: Pattern | None = None
     price: PriceField = Field(None, description="What clients pay when this channel answers; null: the model's price")
     cost: PriceField = Field(
         None, description="What the vendor takes. Absent: what the price catalogue says, if it knows. null: unknown"
     )
+
+    @field_validator("upstream_model")
+    @classmethod
+    def _check_upstream_model(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and STAR in value and STAR not in info.data.get("model", STAR):
+            refuse(f"a {STAR} here stands for what that of the model stands for, and the model has none")
+        return value
 
 
 Models = Annotated[list[ServedModelBody], Field(min_length=1, max_length=MAX_ITEMS), AfterValidator(_check_models)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -21,9 +22,10 @@ from app.api.admin.channel_fields import (
     wants_default_costs,
     write_channel,
 )
-from app.api.admin.guard import CONFLICT, NOT_FOUND, admin_router
+from app.api.admin.guard import CONFLICT, NOT_FOUND, ActorDep, admin_router
 from app.api.admin.paging import Page, PageQuery, page_of, read_id_cursor
 from app.api.admin.probe import ProbeBody, probe
+from app.api.admin.record import record, replaced, with_secrets
 from app.api.admin.shapes import Name, PathId, Shape, refused
 from app.api.context import ConnectionDep, ServicesDep
 from app.catalog import store
@@ -31,10 +33,14 @@ from app.catalog.defaults import DefaultPrices
 from app.catalog.snapshot import Channel, open_channel
 from app.catalog.store import ChannelRow, ServedModel
 from app.catalog.vault import Vault
+from app.core.wildcards import STAR, fill_in, may_match, read_wildcard
 from app.db.tables.routing import outages
 from app.providers.base import Provider
 
-router = admin_router("/channels", "channels")
+router = admin_router("/channels", "channels", "catalog")
+
+MENDING = frozenset({"provider", "base_url", "api_key", "api_keys", "options", "enabled"})
+"""Fields after whose change a channel is tried at once, whatever it was out for."""
 
 
 class ChannelTest(Shape):
@@ -46,12 +52,15 @@ class ChannelTest(Shape):
 
 
 @router.post("", status_code=201, summary="Create a channel", responses=CONFLICT)
-async def create_channel(body: NewChannel, services: ServicesDep, connection: ConnectionDep) -> ChannelBody:
+async def create_channel(
+    body: NewChannel, services: ServicesDep, connection: ConnectionDep, actor: ActorDep
+) -> ChannelBody:
     """Serves from the next moment on. The secret is kept encrypted and never returned."""
     columns = new_columns(body, services.providers, services.vault)
     served = await find_served(connection, services.catalog.defaults, body.models, columns)
-    row = await store.create_channel(connection, columns, served)
-    return write_channel(row, services.vault)
+    shown = write_channel(await store.create_channel(connection, columns, served), services.vault)
+    await record(connection, actor, "channels.create", shown.id, None, shown)
+    return shown
 
 
 @router.get("", summary="List channels")
@@ -72,7 +81,7 @@ async def get_channel(channel_id: PathId, services: ServicesDep, connection: Con
 
 @router.patch("/{channel_id}", summary="Change a channel", responses={**NOT_FOUND, **CONFLICT})
 async def change_channel(
-    channel_id: PathId, body: ChannelChanges, services: ServicesDep, connection: ConnectionDep
+    channel_id: PathId, body: ChannelChanges, services: ServicesDep, connection: ConnectionDep, actor: ActorDep
 ) -> ChannelBody:
     """Changes the fields that are given; without `api_key` the secret stays. Open requests end where they began."""
     row = await store.get_channel(connection, channel_id)
@@ -81,26 +90,42 @@ async def change_channel(
     if "models" in body.model_fields_set:
         place = {"provider": row.provider, "base_url": row.base_url, **columns}
         served = await find_served(connection, services.catalog.defaults, body.models, place)
-    # What has been mended is tried at once.
-    await connection.execute(delete(outages).where(outages.c.channel_id == channel_id))
-    return write_channel(await store.update_channel(connection, channel_id, columns, served), services.vault)
+    if body.model_fields_set & MENDING:
+        await connection.execute(delete(outages).where(outages.c.channel_id == channel_id))
+    changed = await store.update_channel(connection, channel_id, columns, served)
+    before, after = write_channel(row, services.vault), write_channel(changed, services.vault)
+    secrets = replaced(*body.model_fields_set & {"api_key", "api_keys"})
+    if before.options == after.options and row.options != changed.options:
+        secrets |= replaced("options")
+    shown = with_secrets(before, secrets), with_secrets(after, secrets)
+    await record(connection, actor, "channels.update", channel_id, *shown)
+    return after
 
 
 @router.delete("/{channel_id}", status_code=204, summary="Delete a channel", responses=NOT_FOUND)
-async def delete_channel(channel_id: PathId, connection: ConnectionDep) -> None:
+async def delete_channel(channel_id: PathId, services: ServicesDep, connection: ConnectionDep, actor: ActorDep) -> None:
     """Its entries stay."""
+    before = write_channel(await store.get_channel(connection, channel_id), services.vault)
     await store.delete_channel(connection, channel_id)
+    await record(connection, actor, "channels.delete", channel_id, before)
 
 
 @router.post("/{channel_id}/test", summary="Test a channel", responses=NOT_FOUND)
-async def try_channel(channel_id: PathId, services: ServicesDep, body: ChannelTest | None = None) -> ProbeBody:
+async def try_channel(
+    channel_id: PathId, services: ServicesDep, actor: ActorDep, body: ChannelTest | None = None
+) -> ProbeBody:
     """One short call for real, at most 30 s, charged to nobody here. A fault of the upstream is an answer, not an error."""
     # A connection of its own: the call to the upstream must not keep one from the pool.
     async with services.database.engine.connect() as connection:
         row = await store.get_channel(connection, channel_id)
     served = choose_model(row, None if body is None else body.model)
     channel = open_row(row, services.providers, services.vault)
-    return await probe(services.upstreams, services.formats, channel, served.model, served.upstream_model)
+    answer = await probe(services.upstreams, services.formats, channel, served.model, served.upstream_model)
+    async with services.database.engine.begin() as connection:
+        # Not what went wrong: those are an upstream's words.
+        outcome = answer.model_dump(include={"ok", "status", "model"})
+        await record(connection, actor, "channels.test", channel_id, None, outcome)
+    return answer
 
 
 async def find_served(
@@ -115,11 +140,22 @@ async def find_served(
 
 
 def choose_model(row: ChannelRow, model: str | None) -> ServedModel:
-    """Raises GatewayError 422 for one that the channel doesn't serve."""
+    """What to try: the model of this name, or that its star stands for; None: the first whose name upstream is known.
+
+    Raises GatewayError 422 for one that the channel doesn't serve.
+    """
     for served in row.models:
-        if model is None or served.model == model:
+        if STAR not in served.upstream_model and model in (None, served.model):
             return served
-    raise refused("model", "the channel doesn't serve it" if row.models else "the channel serves none")
+    if not row.models:
+        raise refused("model", "the channel serves none")
+    if model is None:
+        raise refused("model", f"name one that a {STAR} of the channel stands for")
+    patterns = [(wildcard, served) for served in row.models if (wildcard := read_wildcard(served.model)) is not None]
+    for wildcard, served in sorted(patterns, key=lambda item: item[0].rank) if may_match(model) else ():
+        if (star := wildcard.match(model)) is not None:
+            return replace(served, model=model, upstream_model=fill_in(served.upstream_model, star))
+    raise refused("model", "the channel doesn't serve it")
 
 
 def open_row(row: ChannelRow, providers: Mapping[str, Provider], vault: Vault) -> Channel:

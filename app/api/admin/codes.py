@@ -8,15 +8,16 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import AfterValidator, ConfigDict, Field
 
-from app.api.admin.guard import NOT_FOUND, admin_router
+from app.api.admin.guard import NOT_FOUND, ActorDep, admin_router
 from app.api.admin.paging import Page, PageQuery, page_of, read_id_cursor
+from app.api.admin.record import record
 from app.api.admin.shapes import Amount, Dollars, Moment, Name, PathId, Shape, refuse
 from app.api.context import ConnectionDep
 from app.core.money import write_amount
 from app.ledger import codes
 from app.ledger.codes import Batch, Code
 
-router = admin_router("/code-batches", "codes")
+router = admin_router("/code-batches", "codes", "accounts")
 
 MAX_CODES = 10_000
 """In one batch: the answer with all of them is 400 KB."""
@@ -28,7 +29,8 @@ def _check_positive(value: int) -> int:
     return value
 
 
-def _check_future(value: datetime) -> datetime:
+def check_future(value: datetime) -> datetime:
+    """An expiry that has passed is a slip of the pen."""
     if value <= datetime.now(UTC):
         refuse("must be in the future")
     return value
@@ -40,7 +42,7 @@ class NewCodeBatch(Shape):
     name: Name
     amount: Annotated[Amount, AfterValidator(_check_positive)]
     count: int = Field(strict=True, ge=1, le=MAX_CODES)
-    expires_at: Annotated[Moment, AfterValidator(_check_future)] | None = Field(
+    expires_at: Annotated[Moment, AfterValidator(check_future)] | None = Field(
         None, description="RFC 3339 with an offset; null: never"
     )
 
@@ -127,9 +129,10 @@ class CodeBody(Shape):
 
 
 @router.post("", status_code=201, summary="Create a batch of codes")
-async def create_batch(body: NewCodeBatch, connection: ConnectionDep) -> IssuedCodeBatch:
+async def create_batch(body: NewCodeBatch, connection: ConnectionDep, actor: ActorDep) -> IssuedCodeBatch:
     """The answer holds the codes themselves, this once: only their digests are kept."""
     batch, issued = await codes.create_batch(connection, **body.model_dump())
+    await record(connection, actor, "code-batches.create", batch.id, None, write_batch(batch))
     return IssuedCodeBatch(**_write(batch), codes=issued)
 
 
@@ -138,13 +141,13 @@ async def list_batches(query: Annotated[PageQuery, Query()], connection: Connect
     """The newest first."""
     before = read_id_cursor(query.cursor)
     found = await codes.list_batches(connection, before=before, limit=query.limit + 1)
-    return page_of(found, query.limit, lambda batch: CodeBatchBody(**_write(batch)), lambda batch: batch.id)
+    return page_of(found, query.limit, write_batch, lambda batch: batch.id)
 
 
 @router.get("/{batch_id}", summary="Get a batch of codes", responses=NOT_FOUND)
 async def get_batch(batch_id: PathId, connection: ConnectionDep) -> CodeBatchBody:
     """How many of its codes were redeemed, and how many still can be."""
-    return CodeBatchBody(**_write(await codes.get_batch(connection, batch_id)))
+    return write_batch(await codes.get_batch(connection, batch_id))
 
 
 @router.get("/{batch_id}/codes", summary="List the codes of a batch", responses=NOT_FOUND)
@@ -159,9 +162,17 @@ async def list_codes(
 
 
 @router.post("/{batch_id}/revoke", summary="Revoke a batch of codes", responses=NOT_FOUND)
-async def revoke_batch(batch_id: PathId, connection: ConnectionDep) -> CodeBatchBody:
+async def revoke_batch(batch_id: PathId, connection: ConnectionDep, actor: ActorDep) -> CodeBatchBody:
     """Its open codes can't be redeemed any more; what was redeemed stays."""
-    return CodeBatchBody(**_write(await codes.revoke_batch(connection, batch_id)))
+    before = write_batch(await codes.get_batch(connection, batch_id))
+    after = write_batch(await codes.revoke_batch(connection, batch_id))
+    await record(connection, actor, "code-batches.revoke", batch_id, before, after)
+    return after
+
+
+def write_batch(batch: Batch) -> CodeBatchBody:
+    """A batch without its codes."""
+    return CodeBatchBody(**_write(batch))
 
 
 def _write(batch: Batch) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Query
 from pydantic import ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.api.admin.guard import NOT_FOUND, admin_router
+from app.api.admin.guard import NOT_FOUND, ActorDep, admin_router
 from app.api.admin.paging import Page, PageQuery, page_of, read_id_cursor
+from app.api.admin.record import record
 from app.api.admin.shapes import ErrorBody, Name, PathId, QueryId, Shape
 from app.api.admin.usage_filter import REFUSALS
 from app.api.context import ConnectionDep, ServicesDep
@@ -19,8 +20,8 @@ from app.webhooks import outbox
 from app.webhooks.outbox import Attempt, Delivery
 from app.webhooks.sign import message_id
 
-deliveries = admin_router("/deliveries", "deliveries")
-samples = admin_router("/accounts", "deliveries")
+deliveries = admin_router("/deliveries", "deliveries", "usage")
+samples = admin_router("/accounts", "deliveries", "accounts")
 
 State = Literal["pending", "delivered", "failed"]
 
@@ -117,30 +118,41 @@ async def get_delivery(delivery_id: PathId, connection: ConnectionDep) -> Delive
 
 
 @deliveries.post("/{delivery_id}/redeliver", status_code=202, summary="Deliver again", responses=NOT_FOUND)
-async def redeliver(delivery_id: PathId, connection: ConnectionDep) -> DeliveryDetail:
+async def redeliver(delivery_id: PathId, connection: ConnectionDep, actor: ActorDep) -> DeliveryDetail:
     """Due at once and for 24 more hours, whatever became of it before, under the same id: a callback to its `url`, anything
     else to the webhook as it is set now.
     """
+    before = await _show(connection, delivery_id)
     await outbox.redeliver(connection, delivery_id)
-    return await _show(connection, delivery_id)
+    after = await _show(connection, delivery_id)
+    await record(connection, actor, "deliveries.redeliver", delivery_id, _progress(before), _progress(after))
+    return after
 
 
 @samples.post(
     "/{account_id}/notify/test", summary="Send a sample to the webhook", responses={**NOT_FOUND, **NO_WEBHOOK}
 )
-async def send_sample(account_id: PathId, services: ServicesDep) -> DeliveryDetail:
+async def send_sample(account_id: PathId, services: ServicesDep, actor: ActorDep) -> DeliveryDetail:
     """One attempt, now, at most 10 s, with what the account has left; it carries the header `relaygate-test: true`.
     A fault of the receiver is an answer, not an error.
     """
     # Without a connection of the pool while the receiver takes its time.
     delivery_id = await services.deliverer.send_test(account_id)
-    async with services.database.engine.connect() as connection:
-        return await _show(connection, delivery_id)
+    async with services.database.engine.begin() as connection:
+        shown = await _show(connection, delivery_id)
+        outcome = {"delivery_id": delivery_id, **_progress(shown)}
+        await record(connection, actor, "accounts.test_webhook", account_id, None, outcome)
+        return shown
 
 
 async def _show(connection: AsyncConnection, delivery_id: int) -> DeliveryDetail:
     delivery, tried = await outbox.get_delivery(connection, delivery_id)
     return DeliveryDetail(**_write(delivery), tried=[_write_attempt(attempt) for attempt in tried])
+
+
+def _progress(shown: DeliveryBody) -> dict[str, Any]:
+    """What the log of actions has of a delivery: not what it says, nor what the receiver answered."""
+    return shown.model_dump(mode="json", include={"state", "next_at", "give_up_at", "finished_at"})
 
 
 def _write(delivery: Delivery) -> dict[str, Any]:

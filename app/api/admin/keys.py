@@ -12,9 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts import store
 from app.accounts.store import Key
-from app.api.admin.guard import NOT_FOUND, admin_router
+from app.api.admin.guard import NOT_FOUND, ActorDep, admin_router
 from app.api.admin.limits import LIMITS_EXAMPLE, LimitBody, LimitChanges, LimitFields, read_limits, write_limits
 from app.api.admin.paging import Page, PageQuery, page_of, read_id_cursor
+from app.api.admin.record import record
 from app.api.admin.shapes import (
     MAX_ITEMS,
     Amount,
@@ -24,6 +25,7 @@ from app.api.admin.shapes import (
     Moment,
     Name,
     PathId,
+    Pattern,
     QueryId,
     absent,
     refuse,
@@ -35,7 +37,7 @@ from app.ledger.issue import issue_key
 from app.ledger.limits import NO_LIMITS, Limits, key_limits, set_limits
 from app.ledger.wallets import Wallet
 
-router = admin_router("/keys", "keys")
+router = admin_router("/keys", "keys", "accounts")
 
 MAX_NETWORK = 43
 """Characters of the longest IPv6 network."""
@@ -54,8 +56,11 @@ Network = Annotated[
     str, BeforeValidator(_read_network), WithJsonSchema({"type": "string", "examples": ["10.0.0.0/8", "203.0.113.7"]})
 ]
 Models = Annotated[
-    list[Name] | None,
-    Field(max_length=MAX_ITEMS, description="Models or aliases that the key may call. Absent, null or []: all"),
+    list[Pattern] | None,
+    Field(
+        max_length=MAX_ITEMS,
+        description="Models or aliases that the key may call, `gpt-*` too. Absent, null or []: all",
+    ),
 ]
 Networks = Annotated[
     list[Network] | None,
@@ -164,12 +169,14 @@ class KeyQuery(PageQuery):
 
 
 @router.post("", status_code=201, summary="Create a key", responses=NOT_FOUND)
-async def create_key(body: NewKey, connection: ConnectionDep) -> IssuedKey:
+async def create_key(body: NewKey, connection: ConnectionDep, actor: ActorDep) -> IssuedKey:
     """The answer holds the key itself, this once: only its digest is kept."""
     values = _columns(body.model_dump(exclude={"quota"}))
     key, secret = await issue_key(connection, values, body.quota)
     await set_limits(connection, key.account_id, read_limits(body), key_id=key.id)
-    return await _issued(connection, key, secret)
+    shown = await show_key(connection, key)
+    await record(connection, actor, "keys.create", key.id, None, shown)
+    return IssuedKey(key=secret, **shown.model_dump())
 
 
 @router.get("", summary="List keys")
@@ -190,34 +197,42 @@ async def list_keys(query: Annotated[KeyQuery, Query()], connection: ConnectionD
 @router.get("/{key_id}", summary="Get a key", responses=NOT_FOUND)
 async def get_key(key_id: PathId, connection: ConnectionDep) -> KeyBody:
     """The key's rules, and what is left of its quota."""
-    return await _with_money(connection, await store.get_key(connection, key_id))
+    return await show_key(connection, await store.get_key(connection, key_id))
 
 
 @router.patch("/{key_id}", summary="Change a key", responses=NOT_FOUND)
-async def change_key(key_id: PathId, body: KeyChanges, connection: ConnectionDep) -> KeyBody:
+async def change_key(key_id: PathId, body: KeyChanges, connection: ConnectionDep, actor: ActorDep) -> KeyBody:
     """Changes the fields that are given; every gateway knows within a second.
 
     A new quota counts what the key has spent so far: below it, the key is exhausted, and nothing is taken back.
     """
     key = await store.get_key(connection, key_id)
+    before = await show_key(connection, key)
     changes = body.model_dump(exclude_unset=True)
     if "quota" in changes:
         await wallets.set_quota(connection, key.account_id, key.id, changes.pop("quota"))
     await set_limits(connection, key.account_id, read_limits(body), key_id=key.id)
-    return await _with_money(connection, await store.update_key(connection, key_id, _columns(changes)))
+    after = await show_key(connection, await store.update_key(connection, key_id, _columns(changes)))
+    await record(connection, actor, "keys.update", key_id, before, after)
+    return after
 
 
 @router.delete("/{key_id}", status_code=204, summary="Revoke a key", responses=NOT_FOUND)
-async def revoke_key(key_id: PathId, connection: ConnectionDep) -> None:
+async def revoke_key(key_id: PathId, connection: ConnectionDep, actor: ActorDep) -> None:
     """Every gateway refuses it within a second; its entries stay."""
+    before = await show_key(connection, await store.get_key(connection, key_id))
     await store.delete_key(connection, key_id)
+    await record(connection, actor, "keys.revoke", key_id, before)
 
 
 @router.post("/{key_id}/rotate", summary="Rotate a key", responses=NOT_FOUND)
-async def rotate_key(key_id: PathId, connection: ConnectionDep) -> IssuedKey:
+async def rotate_key(key_id: PathId, connection: ConnectionDep, actor: ActorDep) -> IssuedKey:
     """A new key with the same rules and counters. The old one is refused within a second."""
+    before = await show_key(connection, await store.get_key(connection, key_id))
     key, secret = await store.rotate_key(connection, key_id)
-    return await _issued(connection, key, secret)
+    after = await show_key(connection, key)
+    await record(connection, actor, "keys.rotate", key_id, before, after)
+    return IssuedKey(key=secret, **after.model_dump())
 
 
 def _columns(values: dict[str, Any]) -> dict[str, Any]:
@@ -225,18 +240,11 @@ def _columns(values: dict[str, Any]) -> dict[str, Any]:
     return {name: None if name in ("models", "ips") and not value else value for name, value in values.items()}
 
 
-async def _with_money(connection: AsyncConnection, key: Key) -> KeyBody:
-    return KeyBody(**await _described(connection, key))
-
-
-async def _issued(connection: AsyncConnection, key: Key, secret: str) -> IssuedKey:
-    return IssuedKey(key=secret, **await _described(connection, key))
-
-
-async def _described(connection: AsyncConnection, key: Key) -> dict[str, Any]:
+async def show_key(connection: AsyncConnection, key: Key) -> KeyBody:
+    """With its limits, and what is left of its quota."""
     money = await wallets.key_wallets(connection, [key.id])
     limits = await key_limits(connection, [(key.account_id, key.id)])
-    return _write(key, money[key.id], limits.get(key.id, NO_LIMITS))
+    return KeyBody(**_write(key, money[key.id], limits.get(key.id, NO_LIMITS)))
 
 
 def _write(key: Key, wallet: Wallet, limits: Limits) -> dict[str, Any]:

@@ -7,14 +7,15 @@ from typing import Annotated
 from fastapi import Path, Query, Response
 from pydantic import ConfigDict
 
-from app.api.admin.guard import NOT_FOUND, admin_router
+from app.api.admin.guard import NOT_FOUND, ActorDep, admin_router
 from app.api.admin.paging import Page, PageQuery, page_of, read_name_cursor
+from app.api.admin.record import record
 from app.api.admin.shapes import ErrorBody, Name, Ratio, Shape, write_ratio
 from app.api.context import ConnectionDep
 from app.catalog import groups
 from app.catalog.groups import GroupRow
 
-router = admin_router("/model-groups", "model groups")
+router = admin_router("/model-groups", "model groups", "catalog")
 
 PathName = Annotated[Name, Path()]
 
@@ -51,11 +52,17 @@ async def get_group(name: PathName, connection: ConnectionDep) -> GroupBody:
 
 
 @router.put("/{name:path}", summary="Create or change a model group", responses={201: {"model": GroupBody}})
-async def put_group(name: PathName, body: GroupDefinition, response: Response, connection: ConnectionDep) -> GroupBody:
+async def put_group(
+    name: PathName, body: GroupDefinition, response: Response, connection: ConnectionDep, actor: ActorDep
+) -> GroupBody:
     """Answers 201 for a new group, else 200. Counts from the next request on; models name their group with `group`."""
+    before = await groups.find_group(connection, name)
     group, is_new = await groups.put_group(connection, name, body.ratio)
     response.status_code = 201 if is_new else 200
-    return _write(group)
+    after = _write(group)
+    shown = None if before is None else _write(before)
+    await record(connection, actor, f"model-groups.{'create' if is_new else 'update'}", name, shown, after)
+    return after
 
 
 @router.delete(
@@ -64,9 +71,11 @@ async def put_group(name: PathName, body: GroupDefinition, response: Response, c
     summary="Delete a model group",
     responses={**NOT_FOUND, 409: {"model": ErrorBody, "description": "Models are in it."}},
 )
-async def delete_group(name: PathName, connection: ConnectionDep) -> None:
+async def delete_group(name: PathName, connection: ConnectionDep, actor: ActorDep) -> None:
     """Refused while a model is in it: its price would change unseen."""
+    before = _write(await groups.get_group(connection, name))
     await groups.delete_group(connection, name)
+    await record(connection, actor, "model-groups.delete", name, before)
 
 
 def _write(group: GroupRow) -> GroupBody:

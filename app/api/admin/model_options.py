@@ -11,22 +11,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.admin.channel_options import Abilities, Seconds, check_once
 from app.api.admin.shapes import Name, Shape, refuse, refused
-from app.core.wildcards import read_wildcard
+from app.core.wildcards import STAR, read_wildcard
 from app.db.tables.catalog import aliases, models
 
 MAX_FALLBACKS = 10
 
 
-def check_name(value: str) -> str:
-    """A name, or a wildcard with one star."""
-    try:
-        read_wildcard(value)
-    except ValueError as error:
-        refuse(str(error))
+def _check_plain(value: str) -> str:
+    if STAR in value:
+        refuse("must be one model; a pattern stands for many")
     return value
 
 
-Fallbacks = Annotated[list[Name], Field(max_length=MAX_FALLBACKS), AfterValidator(check_once)]
+Fallbacks = Annotated[
+    list[Annotated[Name, AfterValidator(_check_plain)]], Field(max_length=MAX_FALLBACKS), AfterValidator(check_once)
+]
 
 
 class ModelOptions(Shape):

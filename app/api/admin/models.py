@@ -7,18 +7,20 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query, Response
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.api.admin.guard import CONFLICT, NOT_FOUND, admin_router
-from app.api.admin.model_options import ModelOptions, check_fallbacks, check_name
+from app.api.admin.guard import CONFLICT, NOT_FOUND, ActorDep, admin_router
+from app.api.admin.model_options import ModelOptions, check_fallbacks
 from app.api.admin.paging import Page, PageQuery, page_of, read_name_cursor
 from app.api.admin.price_fields import PriceField, PriceOut
+from app.api.admin.record import record
 from app.api.admin.shapes import (
     MAX_ITEMS,
     Count,
     Flag,
     Name,
+    Pattern,
     Shape,
     Text,
     absent,
@@ -34,7 +36,7 @@ from app.catalog.prices import Price
 from app.catalog.store import ModelRow, Serving
 from app.catalog.tiers import read_offer
 
-router = admin_router("/models", "models")
+router = admin_router("/models", "models", "catalog")
 
 PRICED_OR_FREE = "a model is either priced or free"
 
@@ -45,14 +47,11 @@ def _check_aliases(value: object) -> object:
     return value
 
 
-Aliases = Annotated[
-    list[Annotated[Name, AfterValidator(check_name)]], Field(max_length=MAX_ITEMS), BeforeValidator(_check_aliases)
-]
+Aliases = Annotated[list[Pattern], Field(max_length=MAX_ITEMS), BeforeValidator(_check_aliases)]
 Kind = Literal["chat", "image", "video", "audio"]
 TaskTimeout = Annotated[int, Field(strict=True, ge=10, le=86_400)]
 PathName = Annotated[
-    Name,
-    AfterValidator(check_name),
+    Pattern,
     Path(description="Slashes belong to the name: `org/model`. A `*` stands for any text: `gpt-*`"),
 ]
 
@@ -190,21 +189,29 @@ async def list_models(query: Annotated[PageQuery, Query()], connection: Connecti
 
 @router.put("/{name:path}", summary="Create or replace a model", responses={201: {"model": ModelBody}, **CONFLICT})
 async def put_model(
-    name: PathName, body: ModelDefinition, response: Response, services: ServicesDep, connection: ConnectionDep
+    name: PathName,
+    body: ModelDefinition,
+    response: Response,
+    services: ServicesDep,
+    connection: ConnectionDep,
+    actor: ActorDep,
 ) -> ModelBody:
     """Answers 201 for a new model, 200 for one that was replaced whole. A changed price counts from the next request on;
     entries keep the one that was applied to them. Without `price` the price catalogue's is taken, where it knows the model
     (`price_ref` then names the entry).
     """
-    response.status_code = 200 if await store.has_model(connection, name) else 201
-    model = await define_model(connection, services.catalog.defaults, name, body)
-    return _write(model, await store.serving_channels(connection, [name]))
+    before = await find_shown(connection, name)
+    response.status_code = 201 if before is None else 200
+    after = await show_model(connection, await define_model(connection, services.catalog.defaults, name, body))
+    await record(connection, actor, f"models.{'create' if before is None else 'replace'}", name, before, after)
+    return after
 
 
 @router.patch("/{name:path}", summary="Change a model", responses={**NOT_FOUND, **CONFLICT})
-async def change_model(name: PathName, body: ModelChanges, connection: ConnectionDep) -> ModelBody:
+async def change_model(name: PathName, body: ModelChanges, connection: ConnectionDep, actor: ActorDep) -> ModelBody:
     """Changes the fields that are given."""
     model = await store.get_model(connection, name)
+    before = await show_model(connection, model)
     given = body.model_fields_set
     free = body.free if "free" in given else model.free
     priced = body.price is not None if "price" in given else model.price is not None
@@ -221,13 +228,29 @@ async def change_model(name: PathName, body: ModelChanges, connection: Connectio
         change_price="price" in given,
         names=body.aliases if "aliases" in given else None,
     )
-    return _write(model, await store.serving_channels(connection, [name]))
+    after = await show_model(connection, model)
+    await record(connection, actor, "models.update", name, before, after)
+    return after
 
 
 @router.delete("/{name:path}", status_code=204, summary="Delete a model", responses=NOT_FOUND)
-async def delete_model(name: PathName, connection: ConnectionDep) -> None:
+async def delete_model(name: PathName, connection: ConnectionDep, actor: ActorDep) -> None:
     """Its aliases go with it; its entries and their prices stay."""
+    before = await show_model(connection, await store.get_model(connection, name))
     await store.delete_model(connection, name)
+    await record(connection, actor, "models.delete", name, before)
+
+
+async def find_shown(connection: AsyncConnection, name: str) -> ModelBody | None:
+    """The model as it is shown, if there is one."""
+    if not await store.has_model(connection, name):
+        return None
+    return await show_model(connection, await store.get_model(connection, name))
+
+
+async def show_model(connection: AsyncConnection, model: ModelRow) -> ModelBody:
+    """With the channels that serve it."""
+    return _write(model, await store.serving_channels(connection, [model.name]))
 
 
 async def define_model(

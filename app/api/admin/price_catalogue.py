@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query
 from pydantic import ConfigDict, Field
 
-from app.api.admin.guard import admin_router
+from app.api.admin.guard import ActorDep, admin_router
 from app.api.admin.paging import Page, PageQuery, page_of, read_name_cursor
 from app.api.admin.price_fields import EXAMPLE, PriceOut
+from app.api.admin.record import record
 from app.api.admin.shapes import ErrorBody, Flag, Shape
 from app.api.context import ConnectionDep, ServicesDep
 from app.catalog.defaults import DefaultCatalogue, store_list, today
@@ -20,7 +22,7 @@ from app.catalog.pricelist import Entry, search
 from app.catalog.prices import write_price
 from app.catalog.tiers import read_offer
 
-router = admin_router("/price-catalogue", "prices")
+router = admin_router("/price-catalogue", "prices", "catalog")
 
 UPDATE_ERRORS: dict[int | str, dict[str, object]] = {
     502: {"model": ErrorBody, "description": "The published prices can't be fetched, or aren't a price list."}
@@ -146,7 +148,7 @@ async def search_catalogue(
 
 
 @router.post("/update", summary="Fetch today's price catalogue", responses=UPDATE_ERRORS)
-async def update_catalogue(services: ServicesDep) -> UpdateBody:
+async def update_catalogue(services: ServicesDep, actor: ActorDep) -> UpdateBody:
     """Fetches what genai-prices publishes and keeps it in place of what came with the release. No model changes by that:
     see `apply`. Prices are never fetched unasked.
     """
@@ -155,12 +157,14 @@ async def update_catalogue(services: ServicesDep) -> UpdateBody:
     # The transaction begins once everything was fetched: a slow source must not keep one open.
     async with services.database.engine.begin() as connection:
         await store_list(connection, text, source)
-        return _write_update(await defaults.load(connection))
+        fetched = await defaults.load(connection)
+        await record(connection, actor, "price-catalogue.update", None, None, origin_of(fetched))
+        return _write_update(fetched)
 
 
 @router.post("/apply", summary="Bring prices up to the catalogue")
 async def apply_catalogue(
-    services: ServicesDep, connection: ConnectionDep, body: ApplyRequest | None = None
+    services: ServicesDep, connection: ConnectionDep, actor: ActorDep, body: ApplyRequest | None = None
 ) -> ApplyBody:
     """Changes the prices of models and the costs at channels that were taken from the catalogue to what it says today.
     Those that an operator set are never touched.
@@ -168,7 +172,21 @@ async def apply_catalogue(
     dry_run = body is not None and body.dry_run
     catalogue = await services.catalog.defaults.load(connection)
     found = await apply_list(connection, catalogue.prices, dry_run=dry_run)
+    if not dry_run:
+        await record(connection, actor, "price-catalogue.apply", None, None, write_changes(found))
     return ApplyBody(dry_run=dry_run, data=[_write_difference(difference) for difference in found])
+
+
+def origin_of(catalogue: DefaultCatalogue) -> dict[str, str | None]:
+    """Where the list is from and since when, for the log of actions."""
+    fetched = catalogue.fetched_at
+    return {"source": catalogue.source, "fetched_at": None if fetched is None else fetched.isoformat()}
+
+
+def write_changes(found: Sequence[Difference]) -> dict[str, Any]:
+    """The prices and costs that were changed, for the log of actions; those without an offer stayed as they were."""
+    changed = [_write_difference(difference) for difference in found if difference.after is not None]
+    return {"changed": [difference.model_dump(mode="json") for difference in changed]}
 
 
 def _place(entry: Entry) -> str:

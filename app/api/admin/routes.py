@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from app.api.admin import (
     accounts,
+    actions,
     audit,
     channels,
     codes,
@@ -16,6 +17,7 @@ from app.api.admin import (
     outages,
     price_catalogue,
     tasks,
+    tokens,
     usage,
 )
 
@@ -33,5 +35,7 @@ for resource in (
     audit,
     tasks,
     deliveries,
+    tokens,
+    actions,
 ):
     router.include_router(resource.router)

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from pydantic_core import PydanticCustomError
 
 from app.core.money import read_amount
+from app.core.wildcards import STAR
 from app.errors import GatewayError, Kind
 
 MAX_ID = 2**63 - 1
@@ -57,6 +58,12 @@ def _check_name(value: str) -> str:
     return value
 
 
+def _check_star(value: str) -> str:
+    if value.count(STAR) > 1:
+        refuse(f"may hold one {STAR} only")
+    return value
+
+
 def _check_text(value: str) -> str:
     if any(not (character.isprintable() or character in "\n\t\u3000\u00a0") for character in value):
         refuse("must not hold control characters")
@@ -70,6 +77,7 @@ def _check_email(value: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_check_name)]
+Pattern = Annotated[Name, AfterValidator(_check_star)]
 Text = Annotated[str, Field(max_length=4000), AfterValidator(_check_text)]
 Email = Annotated[Name, AfterValidator(_check_email)]
 

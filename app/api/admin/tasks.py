@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal, cast
 from fastapi import Path, Query
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
-from app.api.admin.guard import NOT_FOUND, admin_router
+from app.api.admin.guard import NOT_FOUND, ActorDep, admin_router
 from app.api.admin.paging import Page, PageQuery, page_of, read_name_cursor
+from app.api.admin.record import record
 from app.api.admin.shapes import ErrorBody, Name, QueryId, Shape, refuse, refused
 from app.api.admin.usage_filter import REFUSALS
 from app.api.context import ConnectionDep, ServicesDep
@@ -21,7 +22,7 @@ from app.media.operate import Inside
 from app.media.task import Source, Task
 from app.media.view import View
 
-router = admin_router("/tasks", "tasks")
+router = admin_router("/tasks", "tasks", "usage")
 
 Step = Literal["submit", "sending", "stuck", "poll"]
 TaskId = Annotated[str, Path(max_length=200, pattern="^[A-Za-z0-9_:-]+$")]
@@ -148,14 +149,24 @@ async def get_task(task_id: TaskId, services: ServicesDep, connection: Connectio
 
 
 @router.post("/{task_id}/resolve", summary="Decide on a stuck task", responses={**NOT_FOUND, **NOT_STUCK})
-async def resolve_task(task_id: TaskId, body: Resolution, services: ServicesDep, connection: ConnectionDep) -> TaskBody:
+async def resolve_task(
+    task_id: TaskId, body: Resolution, services: ServicesDep, connection: ConnectionDep, actor: ActorDep
+) -> TaskBody:
     """For a task whose submission was answered by nothing, at an upstream that can't tell whether it has it. Left alone, it
     fails at its deadline, and its money goes back.
     """
     if body.action == "poll" and body.upstream_id is None:
         raise refused("upstream_id", "`poll` needs it")
+    before = _write(*await operate.get_any(connection, task_id), services.view)
     await operate.resolve(connection, task_id, body.action, body.upstream_id)
-    return _write(*await operate.get_any(connection, task_id), services.view)
+    after = _write(*await operate.get_any(connection, task_id), services.view)
+    await record(connection, actor, f"tasks.resolve_by_{body.action}", task_id, _state(before), _state(after))
+    return after
+
+
+def _state(shown: TaskBody) -> dict[str, Any]:
+    """What the log of actions has of a task: not what its client asked for."""
+    return shown.model_dump(mode="json", include={"step", "upstream_id", "cancelled", "rounds", "faults"})
 
 
 def _write(task: Task, inside: Inside, view: View) -> TaskBody:

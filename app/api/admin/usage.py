@@ -25,7 +25,7 @@ from app.ledger.entries import Entry, Group, list_entries, sum_entries
 from app.ledger.records import Status
 from app.ledger.reports import open_report
 
-router = admin_router("", "usage")
+router = admin_router("", "usage", "usage")
 router.include_router(usage_csv.router)
 
 

@@ -22,7 +22,7 @@ from app.relay.exchange import Message
 
 log = get_log("relaygate.api")
 
-router = admin_router("", "usage")
+router = admin_router("", "usage", "usage")
 
 _CONTENT: dict[int | str, dict[str, Any]] = {
     200: {

@@ -60,5 +60,10 @@ admin_tokens = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("name", Text, nullable=False),
     Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("scopes", ARRAY(Text), nullable=False, server_default="{admin}"),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("expires_at", DateTime(timezone=True)),
+    # At most a minute behind.
+    Column("last_used_at", DateTime(timezone=True)),
+    Column("revoked_at", DateTime(timezone=True)),
 )

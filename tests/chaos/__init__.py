@@ -1,0 +1,1 @@
+"""Chaos: gateways between a crowd of clients and upstreams that fail in every way they can."""

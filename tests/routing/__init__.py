@@ -1,0 +1,1 @@
+"""Tests of the choice of channel, on clocks that they move themselves."""
