@@ -220,7 +220,8 @@ def test_channels(shell: Shell, demo: DemoProcess) -> None:
     assert "RELAYGATE_CHANNEL_API_KEY" in shell.run(*add).refused(), "nobody is there to be asked"
     added = shell.succeed(*add, RELAYGATE_CHANNEL_API_KEY=SECRET)
     (id,) = re.findall(r"^Channel (\d+) \(upstream\); try it: relaygate channels test \d+$", added, re.MULTILINE)
-    shell.succeed("channels", "add", "local", "--provider", "ollama", "--model", "llama")
+    caps = ("--weight", "3", "--class", "home", "--rpm", "60", "--concurrency", "4", "--lacks", "vision")
+    shell.succeed("channels", "add", "local", "--provider", "ollama", "--model", "llama", *caps)
     listed = shell.succeed("channels", "list")
     assert re.search(rf"^{id} +upstream +openai +{demo.url}/v1 +yes +5 +broken=\S+,gpt=demo$", listed, re.MULTILINE)
     assert re.search(r"^\d+ +local +ollama +http://127\.0\.0\.1:11434/v1 +yes +0 +llama$", listed, re.MULTILINE)
@@ -229,11 +230,13 @@ def test_channels(shell: Shell, demo: DemoProcess) -> None:
     failed = shell.run("channels", "test", id)
     assert failed.refused().startswith("broken: ")
     assert "status 400" in failed.err
-    again, bad_key = shell.refusals(
+    again, bad_cap, bad_key = shell.refusals(
         [*add, "--api-key", SECRET],
+        ["channels", "add", "x", "--provider", "ollama", "--model", "m", "--tpm", "0"],
         ["channels", "add", "x", "--provider", "openai", "--model", "m", "--api-key", f"{SECRET}\n"],
     )
     assert again == "There is a channel named 'upstream' already."
+    assert bad_cap.startswith("options.tpm: ")
     assert bad_key.startswith("api_key: ")
     for text in (added, listed, failed.err, bad_key):
         assert SECRET not in text
@@ -261,9 +264,15 @@ def test_models(shell: Shell) -> None:
     assert re.search(r"^org/m +input_mtok=0\.15 output_mtok=0\.6 +- +- +100 +a,b +-$", listed, re.MULTILINE)
     assert re.search(r"^gratis +free +- +- +- +- +-$", listed, re.MULTILINE)
     assert re.search(r"^later +- +- +- +- +- +-$", listed, re.MULTILINE)
-    price, name = shell.refusals(["models", "set", "x", "--input-mtok", "cheap"], ["models", "set", " "])
+    shell.succeed("models", "set", "first", "--free", "--fallback", "org/m", "--max-attempts", "2", "--lacks", "tools")
+    price, name, fallback = shell.refusals(
+        ["models", "set", "x", "--input-mtok", "cheap"],
+        ["models", "set", " "],
+        ["models", "set", "x", "--fallback", "misspelt"],
+    )
     assert price.startswith("price.input_mtok: ")
     assert name.startswith("name: ")
+    assert fallback.startswith("options.fallbacks: ")
 
 
 def test_prices(shell: Shell) -> None:

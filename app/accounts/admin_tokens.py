@@ -76,8 +76,12 @@ class AdminTokens:
         too often.
         """
         digest = digest_of(token)
-        if digest not in self._met:
-            self._throttle.check(address)
+        if digest in self._met:
+            return await self._look_up(digest, address)
+        async with self._throttle.turn(address):
+            return await self._look_up(digest, address)
+
+    async def _look_up(self, digest: bytes, address: Address | None) -> Actor | None:
         actor = await _find(self._engine, digest)
         if actor is None:
             self._met.pop(digest, None)
@@ -145,6 +149,18 @@ async def get_token(connection: AsyncConnection, token_id: int, *, lock: bool = 
     if row is None:
         raise GatewayError(Kind.NOT_FOUND, "admin_token_not_found", f"There is no admin token {token_id}.")
     return _token(row)
+
+
+async def is_live(connection: AsyncConnection, token_id: int) -> bool:
+    """Whether it is neither expired nor revoked; until the transaction ends nobody revokes it. One that this very
+    transaction revokes still is: `now()` is when it began.
+    """
+    query = select(admin_tokens.c.id).where(
+        admin_tokens.c.id == token_id,
+        or_(admin_tokens.c.revoked_at.is_(None), admin_tokens.c.revoked_at == func.now()),
+        or_(admin_tokens.c.expires_at.is_(None), admin_tokens.c.expires_at > func.clock_timestamp()),
+    )
+    return (await connection.execute(query.with_for_update(read=True))).first() is not None
 
 
 async def revoke_token(connection: AsyncConnection, token_id: int) -> AdminToken:

@@ -93,7 +93,7 @@ class Principals:
         `too_many_auth_failures` for a key that was never good here, from an address that has failed too often.
         """
         digest = digest_of(key)
-        fresh = self._news is not None and self._news.fresh
+        fresh = self._is_fresh()
         if fresh:
             principal = self._known.get(digest)
             if principal is not None:
@@ -101,11 +101,17 @@ class Principals:
         if address is None or digest in self._known or digest in self._met:
             return await self._ask(digest, fresh)
         source = address()
-        self._throttle.check(source)
-        principal = await self._ask(digest, fresh)
-        if principal is None:
-            self._throttle.add(source)
-        return principal
+        async with self._throttle.turn(source):
+            # Of many requests with one new key the first has found it for the others.
+            principal = self._known.get(digest) if self._is_fresh() else None
+            if principal is None:
+                principal = await self._ask(digest, self._is_fresh())
+            if principal is None:
+                self._throttle.add(source)
+            return principal
+
+    def _is_fresh(self) -> bool:
+        return self._news is not None and self._news.fresh
 
     async def _ask(self, digest: bytes, fresh: bool) -> Principal | None:
         if fresh and self._unknown.get(digest, 0.0) > time.monotonic():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv6Address
+from weakref import WeakValueDictionary
 
 from app.errors import GatewayError, Kind
 
@@ -18,6 +21,10 @@ MAX_SOURCES = 10_000
 """Remembered at a time, those that failed last: three megabytes. Whoever has more networks than that isn't slowed by this."""
 
 WINDOW = 60.0
+
+AT_ONCE = 4
+"""Look-ups of one source under way. Any number would pass the check together, before the first of them has failed; and the
+database has few more connections than these."""
 
 
 class Throttle:
@@ -35,6 +42,26 @@ class Throttle:
         self._step = WINDOW / failures_per_minute if failures_per_minute else 0.0
         self._clock = clock
         self._full_at: OrderedDict[tuple[int, int] | None, float] = OrderedDict()
+        # Kept by those who wait at them.
+        self._gates: WeakValueDictionary[tuple[int, int] | None, asyncio.Semaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def turn(self, address: Address | None) -> AsyncIterator[None]:
+        """The block looks a credential up, and calls `add` if that was in vain; it waits until few others of the address do.
+
+        Raises as `check` does, before the block.
+        """
+        if not self._step:
+            yield
+            return
+        self.check(address)
+        source = _source_of(address)
+        gate = self._gates.get(source)
+        if gate is None:
+            gate = self._gates[source] = asyncio.Semaphore(AT_ONCE)
+        async with gate:
+            self.check(address)
+            yield
 
     def check(self, address: Address | None) -> None:
         """Raises GatewayError 429 `too_many_auth_failures` while the address's bucket is empty."""

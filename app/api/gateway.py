@@ -33,6 +33,7 @@ class Gateway:
             Limits(
                 settings.head_timeout,
                 settings.body_timeout,
+                settings.write_timeout,
                 settings.max_connections,
                 settings.max_connections_per_address,
             )

@@ -21,6 +21,10 @@ log = get_log("relaygate.catalog")
 
 RETRY_PAUSE = 0.5
 RELOAD_INTERVAL = 0.1
+RELOAD_SHARE = 4
+"""Reloads for unknown names begin no closer together than this many times what one takes: a large catalogue's is work."""
+
+LONGEST_INTERVAL = 2.0
 SETTLE = 0.02
 """Seconds that a burst of announcements is gathered for: one admin call touches several tables."""
 
@@ -37,6 +41,7 @@ class Catalog:
         self._stale = asyncio.Event()
         self._lock = asyncio.Lock()
         self._loaded_at = float("-inf")
+        self._took = 0.0
         self._reloading: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -60,6 +65,7 @@ class Catalog:
             await connection.execution_options(isolation_level="REPEATABLE READ")
             self.snapshot = await load_snapshot(connection, self.providers, self.vault)
             await connection.rollback()
+            self._took = time.monotonic() - self._loaded_at
 
     async def snapshot_for(self, name: str, find: Callable[[Snapshot, str], Model | None] | None = None) -> Snapshot:
         """The snapshot at hand; a new one where this model isn't in it or can't be called yet: it may have been made, priced
@@ -74,7 +80,8 @@ class Catalog:
     async def reloaded(self) -> Snapshot:
         """A snapshot of after this call, for a name that isn't in the one at hand: it may have been made just now.
 
-        All who ask within a tenth of a second share one reload, so unknown names can't be used to load the database.
+        All who ask within a tenth of a second (longer, where a reload takes long) share one reload, so unknown names can't
+        be used to load the database.
         Raises GatewayError `service_unavailable`.
         """
         if self._reloading is None:
@@ -87,7 +94,8 @@ class Catalog:
 
     async def _reload_soon(self) -> None:
         try:
-            await asyncio.sleep(max(0.0, self._loaded_at + RELOAD_INTERVAL - time.monotonic()))
+            pause = min(max(RELOAD_INTERVAL, self._took * RELOAD_SHARE), LONGEST_INTERVAL)
+            await asyncio.sleep(max(0.0, self._loaded_at + pause - time.monotonic()))
         finally:
             self._reloading = None  # whoever asks from here on may want what this reload doesn't see yet
         await self.reload()

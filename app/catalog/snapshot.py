@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
@@ -155,7 +156,7 @@ class Snapshot:
             star = wildcard.match(name)
             if star is None:
                 continue
-            if model.pattern is not None:  # an alias with a star stands for a model without one
+            if model.pattern is not None:  # the star of an alias may lead to a model without one
                 filled = tuple(
                     replace(
                         candidate,
@@ -164,7 +165,7 @@ class Snapshot:
                     )
                     for candidate in model.candidates
                 )
-                model = replace(model, name=name, candidates=filled)
+                model = replace(model, name=fill_in(model.pattern, star), candidates=filled)
             if len(self.matched) >= MAX_MATCHED:
                 self.matched.clear()
             self.matched[name] = model
@@ -173,6 +174,16 @@ class Snapshot:
 
 
 EMPTY = Snapshot({}, {})
+
+_SERVED = select(
+    channel_models.c.model,
+    channel_models.c.channel_id,
+    channel_models.c.upstream_model,
+    channel_models.c.price_id,
+    channel_models.c.cost_id,
+)
+_Served = Sequence[Any]
+"""The columns after the first. Tens of thousands of rows: one by one or as mappings they would take twice as long."""
 
 
 async def load_snapshot(connection: AsyncConnection, providers: Mapping[str, Provider], vault: Vault) -> Snapshot:
@@ -190,16 +201,20 @@ async def load_snapshot(connection: AsyncConnection, providers: Mapping[str, Pro
         except (GatewayError, KeyError, ValueError) as error:
             log.error("channel_unusable", channel=row["name"], error=str(error))
     listed = await _load_prices(connection)
-    served: dict[str, list[RowMapping]] = {}
-    for row in (await connection.execute(select(channel_models))).mappings():
-        if row["channel_id"] in loaded and row["channel_id"] in enabled:
-            served.setdefault(row["model"], []).append(row)
+    open_ids = enabled & loaded.keys()
+    served: dict[str, list[_Served]] = {}
+    for name, *item in (await connection.execute(_SERVED)).all():
+        if item[0] in open_ids:
+            served.setdefault(name, []).append(item)
     query = select(models, model_groups.c.ratio).outerjoin(model_groups, model_groups.c.name == models.c.model_group)
     known: dict[str, Model] = {}
     for row in (await connection.execute(query)).mappings():
         known[row["name"]] = _open_model(row, served.get(row["name"], ()), loaded, listed)
+        await asyncio.sleep(0)  # hundreds of models with dozens of channels take a tenth of a second: streams go on
     for row in (await connection.execute(select(aliases))).mappings():
-        known.setdefault(row["alias"], known[row["model"]])
+        model = known[row["model"]]
+        if model.pattern is None or STAR in row["alias"]:  # else nothing would say what the model's star stands for
+            known.setdefault(row["alias"], model)
     wildcards = [(wildcard, known.pop(name)) for name in list(known) if (wildcard := read_wildcard(name)) is not None]
     wildcards.sort(key=lambda item: item[0].rank)
     return Snapshot(known, loaded, wildcards)
@@ -218,18 +233,18 @@ async def _load_prices(connection: AsyncConnection) -> Mapping[int, Price]:
 
 
 def _open_model(
-    row: RowMapping, served: Iterable[RowMapping], loaded: Mapping[int, Channel], listed: Mapping[int, Price]
+    row: RowMapping, served: Iterable[_Served], loaded: Mapping[int, Channel], listed: Mapping[int, Price]
 ) -> Model:
     price = FREE if row["free"] else listed.get(row["price_id"])
     options: Mapping[str, Any] = row["options"]
     candidates: list[Candidate] = []
-    for item in served:
-        own = None if row["free"] else item["price_id"]
+    for channel_id, upstream_model, price_id, cost_id in served:
+        own = None if row["free"] else price_id
         paid = price if own is None else listed.get(own)
         if paid is not None:
             paid_id = row["price_id"] if own is None else own
-            channel, cost = loaded[item["channel_id"]], listed.get(item["cost_id"])
-            candidates.append(Candidate(channel, item["upstream_model"], paid, paid_id, cost, item["cost_id"]))
+            cost = listed.get(cost_id)
+            candidates.append(Candidate(loaded[channel_id], upstream_model, paid, paid_id, cost, cost_id))
     candidates.sort(key=lambda candidate: (-candidate.channel.priority, candidate.channel.id))
     return Model(
         name=row["name"],

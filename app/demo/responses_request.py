@@ -19,6 +19,7 @@ from app.demo.signing import is_sealed
 SIGNATURE_KIND = "openai"
 ID_STARTS = {"reasoning": "rs", "function_call": "fc", "message": "msg"}
 GOOD_IMAGE = re.compile(r"https?://.+|data:image/(png|jpe?g|webp|gif);base64,[A-Za-z0-9+/=]+")
+DEEP = 250
 FILE_TOKENS = 1_000
 
 
@@ -129,7 +130,9 @@ def _count_content(content: Any, count: Callable[[str], int]) -> int:
 def _read(raw: bytes, shape: Record) -> dict[str, Any]:
     try:
         value = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
+        if raw.count(b"[") + raw.count(b"{") > DEEP:
+            orjson.dumps(value)  # answers repeat much of a request, and orjson reads deeper nesting than it writes
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
         raise Refusal(400, f"We could not parse the JSON body of your request: {error}") from error
     try:
         body: dict[str, Any] = shape.read(value, ())

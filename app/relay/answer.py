@@ -20,6 +20,9 @@ PASSED_HEADERS = ("openai-processing-ms", "openai-version")
 """Upstream headers that a client gets. Not among them: the rate limits, which are the operator's; whatever could carry a
 key, an organisation or a cookie."""
 
+SHORTEST_SECRET = 16
+"""Characters. What servers without keys are given (`ollama`, `EMPTY`) is shorter, and a word that an answer may hold."""
+
 
 async def relay_answer(
     exchange: Exchange, upstreams: Upstreams, pick: Pick, bill: Bill, sending: Sending, answered: Callable[[], None]
@@ -39,7 +42,7 @@ async def relay_answer(
         if exchange.gone:  # the upstream has the request and will bill its input
             bill.answered = True
         raise reason from error
-    answer = answer.lstrip()  # DeepSeek sends blank lines while a request queues
+    answer = hide_secret(answer.lstrip(), pick.key.secret)  # DeepSeek sends blank lines while a request queues
     reply = sending.format.read_reply(answer, channel.provider.quirks)
     if reply.error is not None:
         raise reply.error
@@ -56,6 +59,11 @@ async def relay_answer(
     headers = answer_headers(response, JSON, sending.dropped)
     own_headers(headers, bill, exchange)
     await exchange.answer(200, written, headers)
+
+
+def hide_secret(answer: bytes, secret: str) -> bytes:
+    """The answer without the key that it was asked for with, should an upstream repeat it."""
+    return answer.replace(secret.encode(), b"[redacted]") if len(secret) >= SHORTEST_SECRET else answer
 
 
 def answer_headers(

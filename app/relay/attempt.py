@@ -18,13 +18,11 @@ from app.formats.base import Format
 from app.relay.exchange import Exchange, Interrupt, interruption_error
 from app.relay.translate import Sending
 from app.routing.board import Pick
+from app.routing.outages import LONGEST_REQUESTED
 from app.routing.trip import probe_timeout
 
 MAX_ERROR_BODY = 64 * 1024
 MAX_MESSAGE = 1_000
-MAX_RETRY_AFTER = 120.0
-"""Seconds: clients aren't told of longer pauses, which official SDKs don't wait for."""
-
 LARGE_BODY = 1024 * 1024
 KEEPALIVE = 15.0
 """Seconds an idle upstream connection is kept: shorter than what common servers keep, so that few die in our hands."""
@@ -161,9 +159,7 @@ class Upstreams:
         except (aiohttp.ClientError, OSError) as error:
             return connection_error(error)
         refusal = format.read_error(response.status, body)
-        refusal.pause = _read_pause(response.headers)
-        if refusal.pause is not None and refusal.pause <= MAX_RETRY_AFTER:
-            refusal.retry_after = refusal.pause
+        refusal.pause = refusal.retry_after = _read_pause(response.headers)
         return refusal
 
 
@@ -228,5 +224,5 @@ def _read_pause(headers: Mapping[str, str]) -> float | None:
             except (ValueError, OverflowError):
                 continue
         if math.isfinite(seconds) and seconds >= 0:
-            return seconds
+            return min(seconds, LONGEST_REQUESTED)
     return None

@@ -41,6 +41,9 @@ from app.settings import Settings
 
 log = get_log("relaygate.relay")
 
+SLOW_BODY = 0.5
+"""Seconds to read a body after which it is asked once more whose key it is: a revoked key is dead within one."""
+
 
 class Detour(Protocol):
     """Serves requests for models of other kinds than chat, with money of its own: there is no bill for them."""
@@ -135,8 +138,11 @@ class Relay:
         settings = self._settings
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
         principal = await authenticate(exchange.scope, self.principals, settings.trusted_proxies)
+        asked = exchange.seconds()
         request, chain, counting = await self._read(format, exchange)
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
+        if exchange.seconds() - asked > SLOW_BODY:  # the key may have been revoked meanwhile
+            principal = await authenticate(exchange.scope, self.principals, settings.trusted_proxies)
         snapshot = await self._catalog.snapshot_for(request.model, self._find)
         model = self._find(snapshot, request.model)
         if model is not None and model.kind != "chat" and self.detour is not None:

@@ -10,9 +10,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+import httptools
 import orjson
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from app.wire.guard import Guard, Limits
@@ -23,7 +25,7 @@ MAX_HEADERS = 100
 MAX_AHEAD = 16
 """Requests that may wait on a connection behind the one that is served. Each costs memory, and no client needs many."""
 
-UPGRADE = b"websocket"
+WEBSOCKET = b"websocket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Refusal:
 INVALID = Refusal(400, "invalid_http", "The request isn't valid HTTP.")
 LATE = Refusal(408, "request_timeout", "The request took too long to arrive.")
 LONG_TARGET = Refusal(414, "uri_too_long", f"The request target is longer than {MAX_TARGET // 1024} KiB.")
-UPGRADES = Refusal(426, "upgrade_not_supported", "This endpoint isn't served over WebSocket.")
+UPGRADES = Refusal(400, "upgrade_not_supported", "This endpoint isn't served over WebSocket.")
 LARGE_HEAD = Refusal(
     431, "headers_too_large", f"The headers are more than {MAX_HEADERS}, or larger than {MAX_HEAD // 1024} KiB in all."
 )
@@ -50,7 +52,11 @@ class Refused(Exception):
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """The guard is the application's attribute `guard`: one for each process."""
+    """The guard is the application's attribute `guard`: one for each process.
+
+    `_loose_bytes`: came since the last piece or end of a body, so a head or what stands between chunks. `_mixed`: what came
+    last held such a piece or end too, and `_carried`: after it the beginning of a head, which wasn't counted.
+    """
 
     def __init__(
         self,
@@ -64,9 +70,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self._guard = guard if isinstance(guard, Guard) else Guard(Limits())
         self._address = ""
         self._in_head = False
-        self._head_bytes = 0
-        self._target = 0
         self._body_open = False
+        self._mixed = False
+        self._carried = False
+        self._loose_bytes = 0
+        self._unsent = -1
+        self._served: RequestResponseCycle | None = None
         self._refusal = INVALID
 
     # -- the connection ------------------------------------------------------------------------------------------------
@@ -74,7 +83,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._address = self.client[0] if self.client else ""
-        if self._guard.open(self._address):
+        if self._guard.open(self, self._address):
             self._guard.wait(self, self._guard.limits.head_timeout)
         else:
             self._refuse(FULL)
@@ -82,66 +91,135 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._guard.close(self, self._address)
         super().connection_lost(exc)
+        if self._served is not None:  # uvicorn tells only the request that came last
+            self._served.disconnected = True
+            self._served.message_event.set()
+            self._served = None
         self.pipeline.clear()
 
+    def is_closing(self) -> bool:
+        return self.transport.is_closing()
+
     def data_received(self, data: bytes) -> None:
+        """uvicorn's, without a line of log for whatever anybody sends."""
         if self.transport.is_closing():
             return
-        super().data_received(data)
-        if self._in_head and self.parser is not None:
-            # A header that never ends isn't seen by the callbacks.
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD + MAX_TARGET:
+        self._unset_keepalive_if_required()
+        self._mixed = False
+        self._loose_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # not to a WebSocket: answered as if it hadn't asked
+        except httptools.HttpParserError:
+            self._refuse(self._refusal)
+            return
+        if self._in_head or self._body_open:
+            # The callbacks see neither a header nor an extension of a chunk before its end.
+            if self._mixed:
+                self._carried = self._in_head
+                self._loose_bytes = 0
+            elif self._loose_bytes > MAX_HEAD + MAX_TARGET:
                 self._refuse(LARGE_HEAD)
-            else:
-                self._guard.wait(self, self._guard.limits.head_timeout)
+                return
+        else:
+            self._loose_bytes = 0
+        if self._served is None:
+            self._wait()
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        """Nothing is served: the client has so long for what it has begun, even if it was an empty line."""
+        limits = self._guard.limits
+        if self._body_open:  # answered before it was whole: the rest is thrown away, if it comes
+            self._guard.wait(self, limits.body_timeout)
+        elif self._in_head or self.timeout_keep_alive_task is None:
+            self._guard.wait(self, limits.head_timeout)
 
     def expire(self) -> None:
-        """The head, or the rest of a body, didn't come in time."""
-        self._refuse(LATE)
+        """The guard has waited long enough, for the client to send or to take."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent:
+            if unsent == self._unsent:
+                self.transport.abort()
+            else:
+                self._unsent = unsent
+                self._guard.wait(self, self._guard.limits.write_timeout)
+        elif self._served is None:
+            self._refuse(LATE)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # A relayed stream minds its own time, and ends earlier: this is only looked at a second time.
+        self._unsent = -1
+        self._guard.wait(self, self._guard.limits.write_timeout)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._guard.came(self)
+        if self._served is None:
+            self._wait()
 
     # -- what the parser says --------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
-        self._head_bytes = 0
-        self._target = 0
 
     def on_url(self, url: bytes) -> None:
-        self._target += len(url)
-        if self._target > MAX_TARGET:
+        self.url += url
+        if len(self.url) > MAX_TARGET:
             self._stop(LONG_TARGET)
-        super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MAX_HEAD or len(self.headers) >= MAX_HEADERS:
+        if not self._in_head:
+            return  # a trailer: it would end up among the headers that decided who this is
+        # As uvicorn does it: a call of its own for each header would cost as much as all the rest here.
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+        if len(self.headers) > MAX_HEADERS:
             self._stop(LARGE_HEAD)
-        if self._in_head:
-            super().on_header(name, value)
-        # else a trailer: it would end up among the headers that decided who this is.
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._body_open = True
-        self._head_bytes = 0
-        self._guard.came(self)
+        # Counted only where it can be too much: the sum would cost every request half a microsecond.
+        if self._carried or self._mixed or self._loose_bytes > MAX_HEAD:
+            self._carried = False
+            if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
+                self._stop(LARGE_HEAD)
         if len(self.pipeline) >= MAX_AHEAD:
             self._stop(INVALID)
-        if self.parser.should_upgrade() and self._get_upgrade() == UPGRADE:
+        if self.parser.should_upgrade() and self._get_upgrade() == WEBSOCKET:
             self._stop(UPGRADES)
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._mixed = True
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
+        self._mixed = True
         self._body_open = False
-        self._guard.came(self)
+        if self._served is None:
+            self._guard.came(self)
         super().on_message_complete()
 
+    # -- requests --------------------------------------------------------------------------------------------------------
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._served = cycle
+        self._guard.came(self)
+        super()._start_asgi_task(cycle, app)
+
     def on_response_complete(self) -> None:
-        if self._body_open:  # answered before its body was whole: the rest is thrown away, if it comes
-            self._guard.wait(self, self._guard.limits.body_timeout)
-        super().on_response_complete()
+        self._served = None
+        super().on_response_complete()  # starts what waits, if something does
+        if self._served is None and (self._in_head or self._body_open):
+            self._wait()
 
     # -- refusing ------------------------------------------------------------------------------------------------------
 
@@ -149,21 +227,17 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refusal = refusal
         raise Refused
 
-    def send_400_response(self, msg: str) -> None:
-        """What uvicorn calls when the parser gave up."""
-        self._refuse(self._refusal)
-
     def _refuse(self, refusal: Refusal) -> None:
         """Says why, if no answer is on its way that this would fall into, and closes."""
         if self.transport.is_closing():
             return
-        cycle = self.cycle
-        if not self.pipeline and (cycle is None or cycle.response_complete or not cycle.response_started):
+        served = self._served
+        if not self.pipeline and (served is None or not served.response_started):
             self.transport.write(_answer(refusal))
+        if served is not None:
+            served.disconnected = True  # nothing of its own may follow
+            served.message_event.set()
         self.transport.close()
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """A line of log for every request would be the flood's second half."""
 
 
 def _answer(refusal: Refusal) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from app.accounts.admin_tokens import SCOPES
 from app.api.admin.tokens import TokenScope
 from tests.api.scan import assert_refused
 from tests.gateway import SECRET_KEY, Gateway
+from tests.wire.talk import head, talk
 from tests.zygote import shared_zygote
 
 SCOPE_OF = {
@@ -136,6 +138,26 @@ async def test_expired_and_revoked_are_unknown(gateway: Gateway, holders: Any, a
     for client in (expired, revoked):
         response = client.get("/accounts")
         assert (response.status_code, response.content) == (401, unknown.content)
+
+
+@pytest.mark.parametrize("end", ["revoked_at = now() - interval '1 ms'", "expires_at = now()"])
+async def test_one_that_dies_while_its_body_arrives_changes_nothing(
+    gateway: Gateway, admin: httpx2.Client, holders: Any, end: str
+) -> None:
+    """Else whoever has a stolen token keeps a request open, and makes a new one when the stolen one is revoked."""
+    thief = holders("admin")
+    body = json.dumps({"name": f"after {end}", "scopes": ["admin"]}).encode()
+    credential = f"Authorization: Bearer {thief.token}"
+    fields = (credential, "Content-Type: application/json", "Expect: 100-continue", f"Content-Length: {len(body)}")
+    async with talk(gateway) as slow:
+        await slow.send(head("POST", "/admin/v1/tokens", *fields))
+        assert b" 100 " in await slow.reader.readuntil(b"\r\n\r\n")
+        await execute(gateway, f"UPDATE admin_tokens SET {end} WHERE id = $1", thief.id)
+        await slow.send(body)
+        answer = await slow.answer()
+    assert answer is not None
+    assert answer.status == 401
+    assert f"after {end}" not in admin.get("/tokens", params={"limit": 200}).text
 
 
 def test_revoking_twice_is_revoking_once(admin: httpx2.Client, holders: Any) -> None:

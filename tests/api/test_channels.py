@@ -18,6 +18,24 @@ from tests.gateway import Gateway, Operator
 
 SECRET, CHANGED_SECRET, HEADER_SECRET = UPSTREAM_SECRETS
 
+NO_OPTIONS: dict[str, Any] = {
+    "connect_timeout": None,
+    "first_byte_timeout": None,
+    "idle_timeout": None,
+    "headers": {},
+    "query": {},
+    "formats": [],
+    "project": None,
+    "location": None,
+    "class": None,
+    "concurrency": None,
+    "rpm": None,
+    "tpm": None,
+    "lacks": [],
+    "task_calls": None,
+}
+"""A channel's, as they are shown, where none is set."""
+
 
 def _body(**fields: Any) -> dict[str, Any]:
     return {
@@ -70,21 +88,12 @@ def test_a_channel_has_its_providers_address(admin: httpx2.Client) -> None:
         "provider": "openai",
         "base_url": "https://api.openai.com/v1",
         "has_api_key": True,
+        "api_key_count": 1,
         "models": [_served("a", "org/a?x=1"), _served("z")],
         "priority": 0,
         "weight": 1,
         "enabled": True,
-        "options": {
-            "connect_timeout": None,
-            "first_byte_timeout": None,
-            "idle_timeout": None,
-            "project": None,
-            "location": None,
-            "task_calls": None,
-            "headers": {},
-            "query": {},
-            "formats": [],
-        },
+        "options": NO_OPTIONS,
         "created_at": made["created_at"],
     }
     assert admin.get(f"/channels/{made['id']}").json() == made
@@ -232,6 +241,13 @@ BAD_FIELDS: list[tuple[str, Any, str]] = [
         ("options", {"headers": {name: "x"}}, "options.headers")
         for name in ("Host", "content-length", "Transfer-Encoding", "CONNECTION", "accept-encoding", "te", "upgrade")
     ),
+    ("options", {"class": "two words"}, "options.class"),
+    ("options", {"label": "x"}, "options.label"),
+    ("options", {"concurrency": 0}, "options.concurrency"),
+    ("options", {"rpm": 1.5}, "options.rpm"),
+    ("options", {"tpm": "9"}, "options.tpm"),
+    ("options", {"lacks": ["sight"]}, "options.lacks.0"),
+    ("options", {"lacks": ["tools", "tools"]}, "options.lacks"),
     ("options", {"query": {"a": 1}}, "options.query.a"),
     ("options", {"query": {"a": "b\n"}}, "options.query.a"),
     ("secret", "x", "secret"),
@@ -274,6 +290,8 @@ def test_what_a_provider_needs_is_asked_for(admin: httpx2.Client) -> None:
     assert_refused(admin.post("/channels", json=_body(api_key=None)), "api_key")
     assert_refused(admin.post("/channels", json=_body(provider="azure")), "base_url")
     assert_refused(admin.post("/channels", json=_body(provider="vllm", api_key=None)), "base_url")
+    several = _body(provider="vertex", base_url="https://vertex.test", api_key=None, api_keys=["{}", '{"a":1}'])
+    assert_refused(admin.post("/channels", json=several), "api_keys")
     made = _create(admin, provider="ollama", api_key=None)
     assert not made["has_api_key"]
     assert_refused(admin.patch(f"/channels/{made['id']}", json={"provider": "openai"}), "api_key")
@@ -297,15 +315,10 @@ def test_options_reach_the_upstream_and_credentials_among_them_are_hidden(
     }
     made = _create(admin, base_url=f"{demo.url}/v1", models=[{"model": model, "upstream_model": tag}], options=options)
     assert made["options"] == {
+        **NO_OPTIONS,
         "connect_timeout": 1.5,
-        "first_byte_timeout": None,
-        "idle_timeout": None,
-        "project": None,
-        "location": None,
-        "task_calls": None,
         "headers": {"X-Team": "blue", "Authorization": "[hidden]"},
         "query": {"api-version": "2030-01-01", "subscription-key": "[hidden]"},
-        "formats": [],
     }
     # The model comes last: a gateway looks up a name that it doesn't know, but may not have heard of a channel yet.
     assert admin.put(f"/models/{model}", json={"kind": "chat", "free": True}).status_code == 201

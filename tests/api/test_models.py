@@ -13,6 +13,15 @@ from tests.api.conftest import Chat, await_status
 from tests.api.scan import assert_refused
 from tests.gateway import Operator
 
+NO_OPTIONS: dict[str, Any] = {
+    "fallbacks": [],
+    "first_byte_timeout": None,
+    "idle_timeout": None,
+    "max_attempts": None,
+    "lacks": [],
+}
+"""A model's, as they are shown, where none is set."""
+
 
 @pytest.fixture
 def name() -> str:
@@ -56,6 +65,7 @@ def test_put_creates_and_then_replaces(admin: httpx2.Client, name: str) -> None:
         "group_ratio": "1",
         "channels": [],
         "channel_prices": [],
+        "options": NO_OPTIONS,
         "created_at": model["created_at"],
     }
     assert _find(admin, name) == model
@@ -76,6 +86,7 @@ def test_put_creates_and_then_replaces(admin: httpx2.Client, name: str) -> None:
         "group_ratio": "1",
         "channels": [],
         "channel_prices": [],
+        "options": NO_OPTIONS,
         "created_at": model["created_at"],
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from sqlalchemy import event
 from app.accounts.admin_tokens import AdminTokens, create_token
 from app.accounts.principals import Principals
 from app.accounts.secrets import new_admin_token, new_key
-from app.accounts.throttle import MAX_SOURCES, Throttle
+from app.accounts.throttle import AT_ONCE, MAX_SOURCES, Throttle
 from app.db.engine import Database
 from app.errors import GatewayError
 from tests.demo.process import DemoProcess
@@ -143,6 +144,32 @@ async def test_a_refused_key_costs_no_look_up(migrated_database: Callable[[], st
             with pytest.raises(GatewayError, match="too_many_auth_failures"):
                 await principals.find(new_key(), lambda: HERE)
         assert len(sent) == FAILURES
+
+
+async def test_a_burst_costs_few_look_ups_more(migrated_database: Callable[[], str]) -> None:
+    """All of it is there before the first has failed."""
+    async with counted(migrated_database(), "keys") as (database, sent):
+        principals = Principals(database.engine, Throttle(FAILURES))
+        burst = [principals.find(new_key(), lambda: HERE) for _ in range(100)]
+        found = await asyncio.gather(*burst, return_exceptions=True)
+        assert FAILURES <= len(sent) < FAILURES + AT_ONCE
+        assert found.count(None) == len(sent)
+        assert {error.code for error in found if isinstance(error, GatewayError)} == {"too_many_auth_failures"}
+
+
+async def test_a_burst_of_admin_tokens_costs_few_look_ups_more(migrated_database: Callable[[], str]) -> None:
+    async with counted(migrated_database(), "admin_tokens") as (database, sent):
+        tokens = AdminTokens(database.engine, Throttle(FAILURES))
+        await asyncio.gather(*(tokens.find(new_admin_token(), HERE) for _ in range(100)), return_exceptions=True)
+        assert FAILURES <= len(sent) < FAILURES + AT_ONCE
+
+
+async def test_a_burst_of_good_ones_is_refused_nothing(migrated_database: Callable[[], str]) -> None:
+    async with counted(migrated_database(), "admin_tokens") as (database, _):
+        async with database.engine.begin() as connection:
+            good = [(await create_token(connection, "good"))[1] for _ in range(4 * FAILURES)]
+        tokens = AdminTokens(database.engine, Throttle(FAILURES))
+        assert None not in await asyncio.gather(*(tokens.find(token, HERE) for token in good))
 
 
 async def test_a_refused_admin_token_costs_no_look_up(migrated_database: Callable[[], str]) -> None:

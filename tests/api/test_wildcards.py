@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from uuid import uuid4
 
@@ -91,10 +92,57 @@ def test_what_no_star_stands_for(operator: Operator, gateway: Gateway, name: str
     assert _chat(gateway, operator.customer(), prefix + name).status_code == 404
 
 
-def test_two_stars_are_refused(operator: Operator) -> None:
+CHANNEL = {"name": "never-made", "provider": "openai", "api_key": "k"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "named"),
+    [
+        ("PUT", "/models/a*b*", {"kind": "chat"}, "path.name"),
+        ("PUT", "/models/w-*", {"kind": "chat", "aliases": ["a*b*"]}, "aliases.0"),
+        ("PUT", "/models/w-*", {"kind": "chat", "aliases": ["starless"]}, "aliases"),
+        ("POST", "/keys", {"account_id": 1, "name": "k", "models": ["**"]}, "models.0"),
+        ("POST", "/channels", {**CHANNEL, "models": [{"model": "**"}]}, "models.0.model"),
+        (
+            "POST",
+            "/channels",
+            {**CHANNEL, "models": [{"model": "m", "upstream_model": "*"}]},
+            "models.0.upstream_model",
+        ),
+        (
+            "POST",
+            "/channels",
+            {**CHANNEL, "models": [{"model": "m*", "upstream_model": "*/*"}]},
+            "models.0.upstream_model",
+        ),
+    ],
+)
+def test_a_star_that_says_nothing_is_refused(
+    operator: Operator, method: str, path: str, body: dict[str, Any], named: str
+) -> None:
     with operator.gateway.admin() as admin:
-        answer = admin.put("/models/a*b*", json={"kind": "chat"})
-        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "validation_error")
+        answer = admin.request(method, path, json=body)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (422, named)
+
+
+def test_the_star_leads_nowhere_else(operator: Operator, gateway: Gateway) -> None:
+    """Some upstreams take the model's name as a path."""
+    prefix = _family(operator, "org/*")
+    customer = operator.customer()
+    assert _chat(gateway, customer, f"{prefix}/../other").status_code == 404
+
+
+def test_a_channel_is_tested_by_a_name_that_its_star_stands_for(operator: Operator) -> None:
+    mark = uuid4().hex[:10]
+    made = operator.channel(f"{mark}-*", "demo*")
+    with operator.gateway.admin() as admin:
+        path = f"/channels/{made['id']}/test"
+        for body in ({}, {"model": f"{mark}-*"}, {"model": "other"}):
+            answer = admin.post(path, json=body)
+            assert (answer.status_code, answer.json()["error"]["param"]) == (422, "model")
+        answer = admin.post(path, json={"model": f"{mark}-?status=400"}).json()
+        assert (answer["ok"], answer["status"], answer["model"]) == (False, 400, f"{mark}-?status=400")
+        assert admin.post(path, json={"model": f"{mark}-"}).json()["ok"]
 
 
 class TestOptions:
@@ -114,6 +162,7 @@ class TestOptions:
         [
             ({"fallbacks": ["nothing-of-this-name"]}, "options.fallbacks"),
             ({"fallbacks": ["x", "x"]}, "options.fallbacks"),
+            ({"fallbacks": ["x-*"]}, "options.fallbacks.0"),
             ({"lacks": ["sight"]}, "options.lacks.0"),
             ({"max_attempts": 0}, "options.max_attempts"),
             ({"first_byte_timeout": "5"}, "options.first_byte_timeout"),
@@ -157,3 +206,38 @@ class TestKeys:
             body = {"name": uuid4().hex, "provider": "openai", "models": [{"model": "m"}], **fields}
             answer = admin.post("/channels", json=body)
         assert (answer.status_code, answer.json()["error"]["param"]) == (422, named)
+
+
+class TestOutages:
+    """Of a channel that an operator has changed."""
+
+    @pytest.mark.parametrize(
+        ("change", "left"),
+        [
+            ({"api_key": "another"}, 0),
+            ({"options": {"rpm": 5}}, 0),
+            ({"enabled": True}, 0),
+            ({"weight": 7}, 1),
+            ({"name": "renamed"}, 1),
+        ],
+    )
+    def test_end_with_what_may_have_mended_it(
+        self, operator: Operator, gateway: Gateway, change: dict[str, Any], left: int
+    ) -> None:
+        model = operator.model()
+        made = operator.channel(model, "demo?status=401")
+        path = f"/channels/{made['id']}"
+        assert _chat(gateway, operator.customer(), model).status_code >= 400
+        _await_outages(operator, made["id"])
+        if "name" in change:
+            change = {"name": f"c-{uuid4().hex[:12]}"}
+        operator.call("PATCH", path, json=change)
+        assert len(operator.call("GET", f"/outages?channel_id={made['id']}")["data"]) == left
+
+
+def _await_outages(operator: Operator, channel_id: int) -> None:
+    """Written behind the request: a moment after its answer."""
+    deadline = time.monotonic() + 10
+    while not operator.call("GET", f"/outages?channel_id={channel_id}")["data"]:
+        assert time.monotonic() < deadline, "the outage isn't written"
+        time.sleep(0.02)

@@ -47,6 +47,10 @@ def shelf() -> PriceList:
         ("anything", [Origin("xai", "https://x.test", "grok")], "x-ai/grok"),
         ("big", [Origin("reseller", "https://x.test", "unknown")], "maker/big"),
         ("a", [Origin("reseller", "", "unknown"), Origin("maker", "", "small")], "maker/small"),
+        ("big*", [], None),  # whatever the names resemble that a star stands for: they may cost anything
+        ("big*", [Origin("maker", "", "big*")], None),
+        ("maker/*", [], None),
+        ("any*", [Origin("maker", "", "small")], "maker/small"),
     ],
 )
 def test_a_model_is_found_where_it_is_bought_or_where_it_is_made(

@@ -16,7 +16,7 @@ from app.catalog import store
 from app.catalog.groups import put_group
 from app.catalog.price_rows import price_row
 from app.catalog.prices import FREE, PPM, Price
-from app.catalog.snapshot import Model, load_snapshot
+from app.catalog.snapshot import KEYS_BETWEEN, MAX_MATCHED, Model, load_snapshot
 from app.catalog.store import ServedModel
 from app.catalog.vault import Vault
 from app.db.engine import Database
@@ -165,5 +165,90 @@ def test_what_says_the_same_is_one_row(on: On) -> None:
         assert await price_row(connection, "m", None) is None
         rows = (await connection.execute(select(prices.c.id).where(prices.c.model == "m"))).all()
         assert len(rows) == 2
+
+    on(work)
+
+
+# -- wildcards, keys, options ------------------------------------------------------------------------------------------
+
+
+def test_a_name_finds_itself_then_the_longest_pattern(on: On) -> None:
+    async def work(connection: AsyncConnection) -> None:
+        for name in ("gpt-*", "gpt-4*", "gpt-4o", "odd*one*"):
+            await _model(connection, name, CHEAP)
+        served = (ServedModel("gpt-*", "vendor/*"), ServedModel("gpt-4*", "four"), ServedModel("gpt-4o", "gpt-4o"))
+        await _channel(connection, *served)
+        snapshot = await load_snapshot(connection, discover(), VAULT)
+        found = {name: snapshot.find(name) for name in ("gpt-5/x", "gpt-4.1", "gpt-4o", "gpt", "gpt-*", "odd-one-x")}
+        shown = {
+            name: (model.name, model.pattern, [candidate.upstream_model for candidate in model.candidates])
+            for name, model in found.items()
+            if model is not None
+        }
+        assert shown == {
+            "gpt-5/x": ("gpt-5/x", "gpt-*", ["vendor/5/x"]),
+            "gpt-4.1": ("gpt-4.1", "gpt-4*", ["four"]),
+            "gpt-4o": ("gpt-4o", None, ["gpt-4o"]),
+        }
+        assert sorted(snapshot.models) == ["gpt-4o", "odd*one*"], "two stars, written by hand, are no pattern"
+        assert snapshot.find("gpt-5/x") is found["gpt-5/x"]
+
+    on(work)
+
+
+def test_what_an_alias_with_a_star_leads_to(on: On) -> None:
+    async def work(connection: AsyncConnection) -> None:
+        await store.put_model(connection, "one", {"kind": "chat", "free": True}, None, ["my-*"])
+        await store.put_model(connection, "gpt-*", {"kind": "chat", "free": True}, None, ["oai/*", "plain"])
+        await _channel(connection, ServedModel("one", "one"), ServedModel("gpt-*", "gpt-*"))
+        snapshot = await load_snapshot(connection, discover(), VAULT)
+        one, many = snapshot.find("my-anything"), snapshot.find("oai/5")
+        assert one is snapshot.models["one"]
+        assert many is not None
+        assert (many.name, many.candidates[0].upstream_model) == ("gpt-5", "gpt-5")
+        assert snapshot.find("plain") is None, "nothing says what the star of its model stands for"
+
+    on(work)
+
+
+def test_what_is_remembered_of_matches_is_bounded(on: On) -> None:
+    async def work(connection: AsyncConnection) -> None:
+        await _model(connection, "*", CHEAP)
+        snapshot = await load_snapshot(connection, discover(), VAULT)
+        for number in range(MAX_MATCHED * 2 + 1):
+            assert snapshot.find(f"name-{number}") is not None
+            assert len(snapshot.matched) <= MAX_MATCHED
+
+    on(work)
+
+
+def test_keys_and_options_of_channels_and_models(on: On) -> None:
+    async def work(connection: AsyncConnection) -> None:
+        options = {
+            "fallbacks": ["n"],
+            "first_byte_timeout": 2,
+            "idle_timeout": 3,
+            "max_attempts": 4,
+            "lacks": ["tools"],
+        }
+        await _model(connection, "m", CHEAP, options=options)
+        await _model(connection, "n", CHEAP)
+        caps = {"class": "east", "concurrency": 1, "rpm": 2, "tpm": 3, "lacks": ["vision"]}
+        secret = VAULT.encrypt(KEYS_BETWEEN.join(("k1", "k2")))
+        first = await _channel(connection, ServedModel("m", "m"), provider="openai", secret=secret, options=caps)
+        second = await _channel(connection, ServedModel("m", "m"))
+        snapshot = await load_snapshot(connection, discover(), VAULT)
+        model, plain = snapshot.models["m"], snapshot.models["n"]
+        assert (model.fallbacks, model.first_byte_timeout, model.idle_timeout) == (("n",), 2, 3)
+        assert (model.max_attempts, model.lacks) == (4, frozenset({"tools"}))
+        assert (plain.fallbacks, plain.max_attempts, plain.lacks) == ((), None, frozenset())
+        channel, other = snapshot.channels[first], snapshot.channels[second]
+        assert [(key.number, key.headers["Authorization"]) for key in channel.keys] == [
+            (0, "Bearer k1"),
+            (1, "Bearer k2"),
+        ]
+        assert (channel.secret, channel.secrets, channel.label) == ("k1", ("k1", "k2"), "east")
+        assert (channel.concurrency, channel.rpm, channel.tpm, channel.lacks) == (1, 2, 3, frozenset({"vision"}))
+        assert (len(other.keys), other.secrets, other.label, other.rpm) == (1, (), "ollama", None)
 
     on(work)

@@ -24,7 +24,8 @@ REFUSALS = frozenset({"auth", "payment", "quota"})
 """What only an operator can mend: afterwards they say so."""
 
 OPTIONS = {"connect_timeout": 0.5, "first_byte_timeout": 1.0, "idle_timeout": 1.0}
-UPSTREAM_MODEL = "demo?echo=1&chunk_ms=2"
+UPSTREAM_MODEL = "demo?echo=1&chunk_ms=2&delay_ms=50"
+"""As models do, it takes longer to begin than a TLS handshake: else whoever's connections are cold would look slow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,5 +141,5 @@ class Caller:
             self.refused.update(response.headers["x-request-id"])
         if BROKEN_ELSEWHERE.get((case.method.upper(), path)) != response.status_code:
             assert response.status_code < 500, f"{response.status_code} {response.content[:500]!r}"
-        if not any("\n" in str(value) for value in (case.path_parameters or {}).values()):
-            case.validate_response(response, checks=CHECKS)  # no route of Starlette's matches a line break: 404
+        if "%0A" not in str(response.request.url).upper():  # no route of Starlette's matches a line break: 404
+            case.validate_response(response, checks=CHECKS)

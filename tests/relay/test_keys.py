@@ -9,8 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.gateway import Customer, Operator
+from app.relay.pipeline import SLOW_BODY
+from tests.gateway import Customer, Gateway, Operator
 from tests.relay.calls import Answer, Client, chat, demo_model
+from tests.wire.talk import head, talk
 
 
 async def answer_to(client: Client, key: str, model: str) -> Answer:
@@ -46,6 +48,28 @@ async def test_a_key_dies_within_a_second(operator: Operator, client: Client, ho
     assert (answer.status, answer.error["code"]) == (401, "invalid_api_key")
     if fresh is not None:
         assert (await answer_to(client, fresh, model)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v2/images/generations"])
+async def test_a_key_dies_while_its_body_arrives(
+    gateway: Gateway, operator: Operator, client: Client, path: str
+) -> None:
+    """Whoever holds bodies back can't use a key for as long as bodies may take."""
+    customer, model = operator.customer(), demo_model(operator, "", free=True)
+    body = json.dumps(chat(model)).encode()
+    credential = f"Authorization: Bearer {customer.key}"
+    async with talk(gateway) as slow:
+        await slow.send(head("POST", path, credential, "Expect: 100-continue", f"Content-Length: {len(body)}"))
+        assert b" 100 " in await slow.reader.readuntil(b"\r\n\r\n")
+        operator.call("DELETE", f"/keys/{customer.key_id}")
+        async with asyncio.timeout(5):
+            while (await answer_to(client, customer.key, model)).status == 200:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(SLOW_BODY)
+        await slow.send(body)
+        answer = await slow.answer()
+    assert answer is not None
+    assert (answer.status, answer.code) == (401, "invalid_api_key")
 
 
 async def test_a_key_expires_by_itself(operator: Operator, client: Client) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import http.client
-import time
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx2
 import pytest
 
+from app.main import create_app
+from app.settings import Settings
 from tests.demo.process import DemoProcess
 from tests.dependency_audit import FLOORS, LOCK, below_floor, locked_versions
-from tests.gateway import Customer, Gateway, Operator
+from tests.gateway import SECRET_KEY, Customer, Gateway, Operator
 
 HOSTS = [
     "localhost/v1/models?", "localhost#", "a@b", "localhost/healthz", "localhost?x=/healthz", "[::1", "", "a b", "healthz/..",
@@ -112,12 +113,10 @@ def test_consumption_by_numbers(gateway: Gateway, operator: Operator, fields: di
 
 @pytest.mark.parametrize("pattern", ["%%%%%%%%%%%%%%%%%%%%", "_" * 200, "' OR 1=1 --", "\\"])
 def test_consumption_by_search(gateway: Gateway, customer: Customer, pattern: str) -> None:
-    """A list is looked up by equality: a pattern finds nothing, at once."""
-    started = time.monotonic()
+    """A list is looked up by equality: a pattern finds nothing."""
     answer = httpx2.get(f"{gateway.base_url}/account/usage", params={"model": pattern}, headers=customer.headers)
     assert answer.status_code == 200, answer.text
     assert answer.json()["data"] == []
-    assert time.monotonic() - started < 5
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +141,20 @@ def test_security_headers(gateway: Gateway, path: str) -> None:
     assert headers["cache-control"] == "no-store"
     assert "strict-transport-security" not in headers  # plain http: a browser must not be told otherwise
     assert "server" not in headers
+
+
+@pytest.mark.parametrize(
+    ("public_url", "told"), [("https://api.example.com", True), ("http://10.0.0.1:8600", False), (None, False)]
+)
+async def test_security_headers_tell_of_tls_where_there_is_some(public_url: str | None, told: bool) -> None:
+    settings = Settings(
+        _env_file=None,
+        database_url="postgresql://nobody@127.0.0.1:1/none",
+        secret_key=SECRET_KEY,
+        public_url=public_url,
+    )
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(create_app(settings))) as client:
+        headers = (await client.get("http://gateway/docs")).headers
+    assert ("strict-transport-security" in headers) is told
+    # The documentation's page may load its one pinned script, and nothing else.
+    assert headers["content-security-policy"].startswith("default-src 'none'; script-src https://cdn.jsdelivr.net/")

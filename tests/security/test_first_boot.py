@@ -81,9 +81,9 @@ def test_first_boot(serve: Callable[[], tuple[str, str]], work_dir: Path) -> Non
     data = work_dir / "first-boot" / "data"
     secrets = [path for path in data.iterdir() if path.is_file()]
     assert secrets
-    for path in secrets:
-        assert not path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH | stat.S_IWGRP | stat.S_IWOTH), path
-        assert tokens[0] not in path.read_text(errors="replace")
+    for file in secrets:
+        assert not file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH | stat.S_IWGRP | stat.S_IWOTH), file
+        assert tokens[0] not in file.read_text(errors="replace")
 
     # The second start shows no secret, and the first token is still good.
     url, printed = serve()

@@ -28,7 +28,11 @@ def _defined(path: str) -> dict[str, bool]:
     """The functions of a test file, and whether they run with `make test` rather than only with `make test-long`."""
     tree = ast.parse((ROOT / path).read_text())
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    return {function.name: "mark.long" not in ast.unparse(function) for function in functions}
+    marks = [
+        node for node in tree.body if isinstance(node, ast.Assign) and "pytestmark" in ast.unparse(node.targets[0])
+    ]
+    whole_file = any("mark.long" in ast.unparse(node) for node in marks)
+    return {function.name: not whole_file and "mark.long" not in ast.unparse(function) for function in functions}
 
 
 @pytest.mark.parametrize("row", ROWS)

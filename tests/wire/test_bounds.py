@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
-import aiohttp
+import psutil
 import pytest
 
-from tests.gateway import Gateway
+from tests.demo.process import DemoProcess
+from tests.gateway import ADMIN_TOKEN, Gateway, Operator
 from tests.wire.talk import head, talk
+
+MOST = 40
 
 
 @pytest.fixture(scope="module")
@@ -20,23 +26,29 @@ def strict(work_dir: Path, migrated_database: Callable[[], str]) -> Iterator[Gat
     settings = {
         "RELAYGATE_HEAD_TIMEOUT": "0.5",
         "RELAYGATE_BODY_TIMEOUT": "1",
-        "RELAYGATE_MAX_CONNECTIONS": "40",
+        "RELAYGATE_WRITE_TIMEOUT": "0.5",
+        "RELAYGATE_MAX_CONNECTIONS": str(MOST),
     }
     running = Gateway(migrated_database(), data_dir, settings).start()
     yield running
     assert running.stop() == 0
 
 
-@pytest.mark.parametrize("first", [b"", b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nx: "])
-async def test_a_slow_head(strict: Gateway, first: bytes) -> None:
+async def test_slow_heads(strict: Gateway) -> None:
     """A byte now and then doesn't help: the bound is for the whole head."""
-    async with talk(strict) as client:
-        await client.send(first)
-        drip = asyncio.create_task(_drip(client.writer, b"a" if first else b""))
-        answer = await client.answer()
-        drip.cancel()
-        assert answer is not None
-        assert (answer.status, answer.code) == (408, "request_timeout")
+
+    async def told(first: bytes) -> tuple[int, str]:
+        async with talk(strict) as client:
+            await client.send(first)
+            drip = asyncio.create_task(_drip(client.writer, b"a" if first.strip() else b""))
+            answer = await client.answer()
+            drip.cancel()
+            assert answer is not None
+            return answer.status, answer.code
+
+    beginnings = (b"", b"\r\n", b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nx: ")
+    answers = await asyncio.gather(*(told(first) for first in beginnings))
+    assert answers == [(408, "request_timeout")] * len(beginnings)
 
 
 async def test_a_slow_second_head(strict: Gateway) -> None:
@@ -63,20 +75,81 @@ async def test_a_slow_rest_of_a_body_that_nobody_wants(strict: Gateway) -> None:
         assert b"408" in rest.split(b"\r\n")[0]
 
 
+async def test_an_empty_line_keeps_nothing_open(strict: Gateway) -> None:
+    """It is no request, but data: the wait for the next request must go on."""
+    async with talk(strict) as client:
+        await client.send(head())
+        assert await client.answer() is not None
+        await client.send(b"\r\n")
+        answer = await client.answer()
+        assert answer is not None
+        assert answer.status == 408
+
+
+async def test_a_slow_body(strict: Gateway) -> None:
+    async with talk(strict) as client:
+        await client.send(
+            head("POST", "/admin/v1/accounts", "Content-Length: 100000", f"Authorization: Bearer {ADMIN_TOKEN}")
+        )
+        drip = asyncio.create_task(_drip(client.writer, b" "))
+        answer = await client.answer()
+        drip.cancel()
+        assert answer is not None
+        assert (answer.status, answer.code) == (408, "request_timeout")
+
+
+async def test_half_a_head_behind_a_request_cuts_nothing(strict: Gateway, demo: DemoProcess) -> None:
+    """Its time begins when the answer before it is whole."""
+    operator = Operator(strict, demo.url)
+    customer, model = operator.customer(), operator.model("demo?delay_ms=1800")
+    operator.close()
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hi"}]}).encode()
+    credential = f"Authorization: Bearer {customer.key}"
+    async with talk(strict) as client:
+        await client.send(
+            head("POST", "/v1/chat/completions", credential, f"Content-Length: {len(body)}") + body + b"GET / HT"
+        )
+        answers = [await client.answer() for _ in range(2)]
+        assert [answer.status for answer in answers if answer is not None] == [200, 408]
+
+
+async def test_who_reads_nothing_is_let_go(strict: Gateway) -> None:
+    """Whatever it asked for; a closed connection with unsent bytes would stay for ever else."""
+    assert strict.process is not None
+    process = psutil.Process(strict.process.pid)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", strict.port))
+        client.sendall(head(path="/openapi.json") * 16)  # more than the kernel takes
+        client.recv(1)
+        port = client.getsockname()[1]
+
+        def is_open() -> bool:
+            return any(link.raddr and link.raddr.port == port for link in process.net_connections("tcp"))
+
+        assert is_open()
+        async with asyncio.timeout(15):
+            while is_open():
+                await asyncio.sleep(0.05)
+
+
 async def test_too_many_connections(strict: Gateway) -> None:
     """The one too many is told, those that are open go on, and a place that gets free is one."""
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        async with session.get(f"{strict.url}/healthz") as answer:
+    async with AsyncExitStack() as open_ones:
+        idle = [await open_ones.enter_async_context(talk(strict)) for _ in range(MOST)]
+        for client in idle:  # served once, they may keep quiet for long
+            await client.send(head())
+            answer = await client.answer()
+            assert answer is not None
             assert answer.status == 200
-        idle = [await asyncio.open_connection("127.0.0.1", strict.port) for _ in range(39)]
         async with talk(strict) as client:
             refused = await client.answer()
         assert refused is not None
         assert (refused.status, refused.code) == (503, "too_many_connections")
-        async with session.get(f"{strict.url}/healthz") as answer:
-            assert answer.status == 200
-        for _, writer in idle:
-            writer.close()
+        await idle[0].send(head())
+        answer = await idle[0].answer()
+        assert answer is not None
+        assert answer.status == 200
     await _until_served(strict)
 
 

@@ -101,6 +101,10 @@ def admin_router(prefix: str, tag: str, needs: str) -> APIRouter:
         tags=[f"admin: {tag}"],
         route_class=ScopedRoute,
         responses={
+            400: {
+                "model": ErrorBody,
+                "description": "The body can't be read, the cursor isn't ours, or it can't be done.",
+            },
             401: {"model": ErrorBody, "description": "No admin token, or a wrong one."},
             403: {"model": ErrorBody, "description": f"The admin token has none of the scopes `{needs}` and `admin`."},
             413: {"model": ErrorBody, "description": "The body is larger than 1 MiB."},

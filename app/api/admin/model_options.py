@@ -47,6 +47,12 @@ class ModelOptions(Shape):
         return {name: value for name, value in self.model_dump(exclude_none=True).items() if value != []}
 
 
+def check_aliases(name: str, names: Sequence[str]) -> None:
+    """Raises GatewayError 422 for an alias that doesn't say what the model's star stands for."""
+    if STAR in name and any(STAR not in alias for alias in names):
+        raise refused("aliases", f"those of a pattern hold a {STAR} too, which stands for the same text")
+
+
 async def check_fallbacks(connection: AsyncConnection, name: str, fallbacks: Sequence[str]) -> None:
     """A misspelt name would never be noticed. Raises GatewayError 422 for one that is no model, or the model itself."""
     if name in fallbacks:

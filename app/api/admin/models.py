@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_v
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.admin.guard import CONFLICT, NOT_FOUND, ActorDep, admin_router
-from app.api.admin.model_options import ModelOptions, check_fallbacks
+from app.api.admin.model_options import ModelOptions, check_aliases, check_fallbacks
 from app.api.admin.paging import Page, PageQuery, page_of, read_name_cursor
 from app.api.admin.price_fields import PriceField, PriceOut
 from app.api.admin.record import record
@@ -220,6 +220,8 @@ async def change_model(name: PathName, body: ModelChanges, connection: Connectio
         raise refused(field, f"{PRICED_OR_FREE}; give {remedy} too")
     if "options" in given:
         await check_fallbacks(connection, name, body.options.fallbacks)
+    if "aliases" in given:
+        check_aliases(name, body.aliases)
     model = await store.update_model(
         connection,
         name,
@@ -261,6 +263,7 @@ async def define_model(
     if body.wants_default_price:
         price, ref = await _default_price(connection, defaults, name)
     await check_fallbacks(connection, name, body.options.fallbacks)
+    check_aliases(name, body.aliases)
     values = _columns(body, body.model_dump(exclude={"price", "aliases"}))
     return await store.put_model(connection, name, values, price, body.aliases, ref)
 

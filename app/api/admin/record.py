@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.accounts.actions import HIDDEN, write_action
-from app.accounts.admin_tokens import Actor
+from app.accounts.admin_tokens import Actor, is_live
+from app.errors import unauthenticated
 
 
 async def record(
@@ -22,7 +23,12 @@ async def record(
 ) -> None:
     """In the transaction of the change: neither is there without the other. `before` None: the target was made; `after`
     None: it is gone.
+
+    Raises GatewayError 401 for a token that was revoked, or has expired, since the guard looked: a body may take a minute to
+    arrive, and a token that is known to be lost must not make another meanwhile.
     """
+    if actor.token_id is not None and not await is_live(connection, actor.token_id):
+        raise unauthenticated("This admin token has been revoked, or has expired.")
     await write_action(connection, actor, action, target_id, _dump(before), _dump(after))
 
 

@@ -16,6 +16,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.errors import GatewayError, Kind, invalid_request
 from app.formats.body import read_fields
+from app.relay.authenticate import authenticate
 from app.relay.body import read_body
 from app.relay.exchange import Exchange, Message
 from app.services import Services
@@ -55,16 +56,19 @@ class Form:
 async def read_whole(request: Request, services: Services) -> bytes:
     """The body within RELAYGATE_MAX_BODY_MB, unpacked. Call it once it is known who asks.
 
-    Raises GatewayError: 413 too large, 415 unknown encoding, 408 too slow, 400 broken.
+    Raises GatewayError: 413 too large, 415 unknown encoding, 408 too slow, 400 broken, 401 when the key is good no longer.
     """
     settings = services.settings
     exchange = Exchange(request.scope, request.receive, _never_send)
     try:
         async with asyncio.timeout(settings.body_timeout):
-            return await read_body(exchange, settings.max_body_bytes, settings.body_timeout)
+            body = await read_body(exchange, settings.max_body_bytes, settings.body_timeout)
     except TimeoutError as error:
         message = "The request body took too long to arrive."
         raise GatewayError(Kind.INVALID, "request_timeout", message, status=408) from error
+    # A body may take a minute, and the key may have been revoked meanwhile.
+    await authenticate(request.scope, services.principals, settings.trusted_proxies)
+    return body
 
 
 async def _never_send(_message: Message) -> None:
