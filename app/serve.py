@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -76,6 +77,7 @@ class AnnouncingServer(uvicorn.Server):
 def _serve_api(ready: Ready) -> None:
     settings = ready.settings
     configure_logs(settings)
+    _allow_open_files()
     config = uvicorn.Config(
         "app.main:create_app",
         factory=True,
@@ -104,6 +106,13 @@ def _serve_api(ready: Ready) -> None:
     with _shared_metrics():
         threading.Thread(target=_announce_when_ready, args=(ready,), daemon=True).start()
         Multiprocess(config, sockets=[config.bind_socket()]).run()
+
+
+def _allow_open_files() -> None:
+    """As many as the hard limit allows: the soft one is often 1024, for programs that call select(), and too few sockets."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # an unlimited hard limit is more than some kernels take
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @contextmanager

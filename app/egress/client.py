@@ -15,6 +15,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType
 from yarl import URL
 
+from app.egress.connector import Connector
 from app.egress.guard import Address, AddressRefused, Guard, UrlRefused, read_address
 from app.settings import Network
 
@@ -67,7 +68,7 @@ class Egress:
     def start(self) -> None:
         # Every address goes through `_open_socket` on its way to `connect`, whatever was resolved before, and a connection
         # is used for one request only: what was checked is what is called. The environment's proxies are left out.
-        connector = aiohttp.TCPConnector(
+        connector = Connector(
             resolver=self._resolver,
             use_dns_cache=False,
             socket_factory=self._open_socket,

@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from app.catalog.snapshot import Channel
+from app.egress.connector import Connector
 from app.errors import Kind, UpstreamError, bad_upstream_response
 from app.providers.media import Call, Part, Reply
 
@@ -63,8 +64,8 @@ class Caller:
         self._tokens: dict[int, tuple[str, str, float]] = {}
 
     def start(self) -> None:
-        self._kept = _open_session(aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, keepalive_timeout=15.0))
-        self._fresh = _open_session(aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, force_close=True))
+        self._kept = _open_session(Connector(limit=0, ttl_dns_cache=30, keepalive_timeout=15.0))
+        self._fresh = _open_session(Connector(limit=0, ttl_dns_cache=30, force_close=True))
 
     async def close(self) -> None:
         for session in (self._kept, self._fresh):

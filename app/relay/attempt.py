@@ -13,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from app.catalog.snapshot import Channel, ChannelKey
+from app.egress.connector import Connector
 from app.errors import GatewayError, Kind, UpstreamError, bad_upstream_response
 from app.formats.base import Format
 from app.relay.exchange import Exchange, Interrupt, interruption_error
@@ -52,7 +53,7 @@ class Timeouts:
 def open_session() -> aiohttp.ClientSession:
     """The one client session of a process: no cookies, no redirects, no limit but the clients' own number."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=DNS_TTL, keepalive_timeout=KEEPALIVE),
+        connector=Connector(limit=0, ttl_dns_cache=DNS_TTL, keepalive_timeout=KEEPALIVE),
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("user-agent", "accept"),
         trust_env=False,

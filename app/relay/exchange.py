@@ -161,6 +161,7 @@ class Exchange:
         self.committed = True
         self.status = status
         headers.append((b"x-request-id", self.label.encode()))
+        headers.append((b"x-content-type-options", b"nosniff"))
         headers += self.extra_headers
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 

@@ -66,14 +66,14 @@ class Failover:
         raise failure or untold or trip.refusal(bill.plan.model.name)
 
     async def _next(self, exchange: Exchange, trip: Trip) -> Pick | None:
-        """The next attempt's choice; waits a while where all that could be chosen is busy."""
+        """The next attempt's choice; waits a while where all that could be chosen is busy, or asked for a short pause."""
         pick = trip.next()
-        if pick is not None or not trip.waits_for_room:
+        until = self._board.clock() + self._room_patience
+        if pick is not None or not (trip.waits_for_room or trip.opens_at < until):
             return pick
         exchange.allow(self._room_patience + LEDGER_PATIENCE, Interrupt.FIRST_BYTE_TIMEOUT)
-        until = self._board.clock() + self._room_patience
         try:
-            while pick is None and trip.waits_for_room and self._board.clock() < until:
+            while pick is None and (trip.waits_for_room or trip.opens_at < until) and self._board.clock() < until:
                 await asyncio.sleep(ROOM_LOOK)
                 pick = trip.next()
         except asyncio.CancelledError as error:

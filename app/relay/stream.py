@@ -10,7 +10,7 @@ import aiohttp
 
 from app.errors import GatewayError, Kind, UpstreamError, bad_upstream_response
 from app.formats.base import Format, Tap
-from app.relay.answer import answer_headers, own_headers
+from app.relay.answer import SHORTEST_SECRET, answer_headers, own_headers
 from app.relay.attempt import MAX_ERROR_BODY, Upstreams, connection_error, interrupted, read_start, redact
 from app.relay.bill import Bill
 from app.relay.exchange import Exchange, Interrupt
@@ -47,7 +47,7 @@ async def relay_stream(
             if keeps:
                 await _keep(bill, pick, tap, unfinished=bill.request.background)
             await _start(exchange, response, bill, sending)
-            last = await _pass(exchange, response, tap, head, idle, write)
+            last = await _pass(exchange, response, tap, head, idle, write, pick.key.secret.encode())
             if keeps:
                 await _keep(bill, pick, tap)
             await _end(exchange, tap, last, write, pick.key.secret.encode())
@@ -114,15 +114,19 @@ async def _pass(
     head: bytes,
     idle: float,
     write: float,
+    secret: bytes,
 ) -> bytes:
     """Until the upstream ends; returns the last frames. Raises UpstreamError for an error in the stream, and for an end that
     came too early. An error that its format tells in a frame of its own ends the stream like any other end.
     """
     read, send, feed = response.content.readany, exchange.send, tap.feed
+    hides = len(secret) >= SHORTEST_SECRET
     out = head
     while not tap.ended:
         if out:
             exchange.allow(write, Interrupt.WRITE_TIMEOUT)
+            if hides and secret in out:  # an upstream that repeats its key, within what one read brings
+                out = out.replace(secret, b"[redacted]")
             await send({"type": "http.response.body", "body": out, "more_body": True})
         if tap.error is not None:
             raise tap.error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from uuid import uuid4
 
@@ -66,14 +67,25 @@ class Alerts:
 
     async def _run(self, url: str) -> None:
         while True:
-            pause = INTERVAL
+            untold = 0
             with suppress(*DATABASE_ERRORS):
                 async with self._engine.begin() as connection:
                     rows = (await connection.execute(_CLAIM, {"long": LONG})).mappings().all()
-                for row in rows:
-                    if not await self._tell(url, row):
-                        pause = RETRY_PAUSE
-            await asyncio.sleep(pause)
+                untold = await self._tell_all(url, rows)
+            await asyncio.sleep(RETRY_PAUSE if untold else INTERVAL)
+
+    async def _tell_all(self, url: str, rows: Sequence[RowMapping]) -> int:
+        """How many weren't delivered. They are given back for another time, by a process that is stopped too."""
+        untold = list(rows)
+        try:
+            for row in rows:
+                if await self._tell(url, row):
+                    untold.remove(row)
+        finally:
+            if untold:
+                async with self._engine.begin() as connection:
+                    await connection.execute(_UNCLAIM, [dict(row) for row in untold])
+        return len(untold)
 
     async def _tell(self, url: str, row: RowMapping) -> bool:
         event = uuid4()
@@ -87,8 +99,6 @@ class Alerts:
         except EgressError as error:
             fault = str(error)
         log.warning("alert_not_delivered", channel=row["channel"], error=fault)
-        async with self._engine.begin() as connection:
-            await connection.execute(_UNCLAIM, dict(row))
         return False
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 HALF_LIFE = 5.0
 """Seconds after which what was seen counts half."""
 
-STREAK = 3
-"""Failures in a row that open the breaker."""
+STREAK = 2
+"""Failures in a row that open the breaker. Not more: a channel that has failed is given less to do, so a third comes late."""
 
 LEAST_FAILURES = 5.0
 LEAST_RATE = 0.5
@@ -15,6 +15,9 @@ LEAST_RATE = 0.5
 LATENCY_WEIGHT = 0.2
 """What the newest latency counts in the average."""
 
+LATENCY_SAMPLES = 5
+"""Latencies before which the average says nothing: the first calls also make connections."""
+
 LATENCY_MEMORY = 15.0
 """Seconds after which a latency is forgotten: a channel that was slow gets another chance."""
 
@@ -22,7 +25,7 @@ LATENCY_MEMORY = 15.0
 class Health:
     """Counts fade with time, so that an hour-old fault says nothing of now. All times are monotonic seconds."""
 
-    __slots__ = ("_faded", "_latency", "_measured", "failures", "streak", "total", "under_way")
+    __slots__ = ("_faded", "_latency", "_measured", "_samples", "failures", "streak", "total", "under_way")
 
     def __init__(self) -> None:
         self.failures = 0.0
@@ -33,6 +36,7 @@ class Health:
         # Whole answers and streams apart: a stream's first frame comes long before a whole answer does.
         self._latency = [0.0, 0.0]
         self._measured = [float("-inf"), float("-inf")]
+        self._samples = [0, 0]
 
     def note_success(self, now: float) -> None:
         """An answer was whole."""
@@ -42,8 +46,10 @@ class Health:
 
     def note_latency(self, now: float, seconds: float, *, stream: bool) -> None:
         """`seconds` to the whole answer, or to the first frame of a stream."""
-        old = self.latency(now, stream=stream)
-        self._latency[stream] = seconds if old is None else old + LATENCY_WEIGHT * (seconds - old)
+        fresh = now - self._measured[stream] < LATENCY_MEMORY
+        old = self._latency[stream]
+        self._latency[stream] = old + LATENCY_WEIGHT * (seconds - old) if fresh else seconds
+        self._samples[stream] = self._samples[stream] + 1 if fresh else 1
         self._measured[stream] = now
 
     def note_failure(self, now: float) -> bool:
@@ -65,8 +71,9 @@ class Health:
         return self.failures / (self.total + 1.0)
 
     def latency(self, now: float, *, stream: bool) -> float | None:
-        """Seconds; None: not known, or not any more."""
-        return self._latency[stream] if now - self._measured[stream] < LATENCY_MEMORY else None
+        """Seconds; None: not known yet, or not any more."""
+        known = now - self._measured[stream] < LATENCY_MEMORY and self._samples[stream] >= LATENCY_SAMPLES
+        return self._latency[stream] if known else None
 
     def typical(self, *, stream: bool) -> float | None:
         """Seconds that it took when it was last measured, however long ago that was."""

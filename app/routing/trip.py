@@ -66,6 +66,7 @@ class Trip:
         "_stream",
         "_tokens",
         "_tried",
+        "opens_at",
         "waits_for_room",
     )
 
@@ -90,11 +91,15 @@ class Trip:
         self._dead_channels: set[int] = set()
         self._dead_keys: set[tuple[int, int]] = set()
         self.waits_for_room = False
+        self.opens_at = float("inf")
 
     def next(self) -> Pick | None:
-        """The next attempt; None: there is nothing left. `waits_for_room`: but there will be, when others have ended."""
+        """The next attempt; None: there is nothing left. `waits_for_room`: but there will be, when others have ended.
+        `opens_at`: or when a pause that an upstream asked for is over.
+        """
         now = self._board.clock()
         self.waits_for_room = False
+        self.opens_at = float("inf")
         for leg in self._legs:
             for tier in leg.tiers:
                 pick = self._choose(leg, tier, now)
@@ -247,12 +252,10 @@ class Trip:
                     if not self._is_open(leg, tier, candidate, now):
                         continue
                     for key in candidate.channel.keys:
+                        if not self._may_use(candidate.channel, key):
+                            continue
                         until = self._resort_until(candidate, key, now)
-                        if (
-                            until is not None
-                            and self._may_use(candidate.channel, key)
-                            and (not best or until < best[0])
-                        ):
+                        if until is not None and (not best or until < best[0]):
                             best = until, leg, candidate, key
         self.waits_for_room = False  # for what is out anyway nobody waits
         return None if best is None else self._pick(best[1], best[2], best[3], now)
@@ -261,7 +264,8 @@ class Trip:
         """When its pause would be over; None: it isn't to be tried before."""
         latest = 0.0
         for outage in self._board.outages_of(candidate, key.number):
-            if outage.requested and now < outage.until:
+            if outage.requested and outage.is_out(now):
+                self.opens_at = min(self.opens_at, outage.until)
                 return None
             if outage.kind is OutageKind.REFUSED and now - outage.probed < PROBE_PATIENCE:
                 return None

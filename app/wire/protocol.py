@@ -137,6 +137,10 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self._in_head or self.timeout_keep_alive_task is None:
             self._guard.wait(self, limits.head_timeout)
 
+    def _came(self) -> None:
+        if not self.flow.write_paused:  # else it is also waited for to read
+            self._guard.came(self)
+
     def expire(self) -> None:
         """The guard has waited long enough, for the client to send or to take."""
         unsent = self.transport.get_write_buffer_size()
@@ -205,14 +209,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self._mixed = True
         self._body_open = False
         if self._served is None:
-            self._guard.came(self)
+            self._came()
         super().on_message_complete()
 
     # -- requests --------------------------------------------------------------------------------------------------------
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._served = cycle
-        self._guard.came(self)
+        self._came()
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:

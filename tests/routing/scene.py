@@ -13,6 +13,7 @@ from app.catalog.snapshot import Candidate, Channel, ChannelKey, Model, open_cha
 from app.errors import Kind, UpstreamError
 from app.providers import discover
 from app.routing.board import Board, Pick
+from app.routing.health import LATENCY_SAMPLES
 from app.routing.tiers import make_tiers
 from app.routing.trip import Leg, Pin, Trip
 
@@ -101,6 +102,15 @@ def succeed(board: Board, of: Channel, *, times: int = 1, key: int = 0, seconds:
         board.answered(pick)
         board.completed(pick)
         board.end(pick, None)
+
+
+def served(board: Board, clock: Clock, of: Channel, seconds: float, *, stream: bool = False) -> None:
+    """So many attempts at once that their latency is believed, each answered after so many seconds."""
+    picks = [pick_of(board, of, stream=stream) for _ in range(LATENCY_SAMPLES)]
+    clock.sleep(seconds)
+    for pick in picks:
+        board.answered(pick)
+        board.completed(pick)
 
 
 _KINDS: Mapping[int, Kind] = {429: Kind.RATE_LIMIT, 503: Kind.UNAVAILABLE, 529: Kind.UNAVAILABLE}

@@ -8,6 +8,7 @@ import pytest
 
 from app.errors import UpstreamError
 from app.routing.board import MAX_SEEN, RELAPSE, Board
+from app.routing.health import LATENCY_SAMPLES, STREAK
 from app.routing.outages import (
     ALL_KEYS,
     FIRST_PAUSE,
@@ -29,6 +30,7 @@ from tests.routing.scene import (
     fail,
     leg,
     pick_of,
+    served,
     status,
     succeed,
     trip,
@@ -64,9 +66,9 @@ def pause_of(board: Board, clock: Clock, id: int = 1) -> float:
 # -- going out ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_third_failure_in_a_row_opens(board: Board, clock: Clock) -> None:
+def test_the_second_failure_in_a_row_opens(board: Board, clock: Clock) -> None:
     one = channel(1)
-    fail(board, one, times=2)
+    fail(board, one, times=STREAK - 1)
     assert board.all_outages() == {}
     fail(board, one)
     assert list(board.all_outages()) == [Scope(1, MODEL)]
@@ -288,7 +290,7 @@ def test_what_was_seen_before_an_outage_says_nothing_after_it(board: Board, cloc
     fail(board, one, times=3)
     clock.sleep(pause_of(board, clock))
     succeed(board, one)
-    fail(board, one, times=2)
+    fail(board, one, times=STREAK - 1)
     assert board.all_outages() == {}
 
 
@@ -297,7 +299,7 @@ def test_who_is_said_to_be_well_has_a_clean_slate(board: Board) -> None:
     fail(board, one, times=3)
     board.changes.clear()
     board.adopt({})
-    fail(board, one, times=2)
+    fail(board, one, times=STREAK - 1)
     assert board.all_outages() == {}
     fail(board, one)
     assert len(board.all_outages()) == 1
@@ -334,15 +336,12 @@ def test_load_is_counted_even_where_nothing_went_well(board: Board) -> None:
 
 def test_what_is_seen_of_a_channel(board: Board, clock: Clock) -> None:
     one = channel(1)
-    pick = pick_of(board, one, stream=True)
-    board.begin(pick)
-    clock.sleep(0.25)
-    board.answered(pick)
-    board.completed(pick)
+    served(board, clock, one, 0.25, stream=True)
+    board.begin(pick_of(board, one, stream=True))
     fail(board, one)
     (seen,) = board.seen_of(1)
     assert (seen.model, seen.answer, seen.first_frame, seen.under_way) == (MODEL, None, 0.25, 1)
-    assert seen.error_rate == pytest.approx(1 / 3, abs=0.01)
+    assert seen.error_rate == pytest.approx(1 / (LATENCY_SAMPLES + 2), abs=0.01)
     assert board.seen_of(2) == []
 
 
@@ -451,7 +450,7 @@ def test_health_is_kept_of_so_many_names_and_always_of_what_is_under_way(board: 
 def test_streams_that_begin_and_break_off_put_their_channel_out(board: Board) -> None:
     """Each begins well, so none of them is a success before it has come to its end."""
     one = channel(1)
-    for _ in range(3):
+    for _ in range(STREAK):
         pick = pick_of(board, one, stream=True)
         board.begin(pick)
         board.answered(pick)

@@ -22,6 +22,7 @@ from tests.routing.scene import (
     ids,
     leg,
     pick_of,
+    served,
     status,
     succeed,
     travel,
@@ -125,10 +126,7 @@ def test_requests_under_way_follow_the_weights(board: Board, clock: Clock) -> No
 def test_the_slower_one_gets_less(board: Board, clock: Clock) -> None:
     fast, slow = channel(1), channel(2)
     for each, seconds in ((fast, 0.1), (slow, 2.0)):
-        pick = pick_of(board, each)
-        clock.sleep(seconds)
-        board.answered(pick)
-        board.completed(pick)
+        served(board, clock, each, seconds)
     counts = draw(board, leg(fast, slow))
     assert counts[2] < DRAWS * 0.2
     assert counts[2] > 0  # of three second draws each may hit the same one again
@@ -137,30 +135,24 @@ def test_the_slower_one_gets_less(board: Board, clock: Clock) -> None:
 def test_a_little_slower_is_as_good(board: Board, clock: Clock) -> None:
     fast, slow = channel(1), channel(2)
     for each, seconds in ((fast, 0.2), (slow, 0.3)):
-        pick = pick_of(board, each)
-        clock.sleep(seconds)
-        board.answered(pick)
-        board.completed(pick)
+        served(board, clock, each, seconds)
     assert abs(draw(board, leg(fast, slow))[1] - DRAWS / 2) < SPREAD
 
 
 def test_a_slow_one_gets_another_chance(board: Board, clock: Clock) -> None:
     fast, slow = channel(1), channel(2)
     for each, seconds in ((fast, 0.1), (slow, 9.0)):
-        pick = pick_of(board, each)
-        clock.sleep(seconds)
-        board.answered(pick)
-        board.completed(pick)
+        served(board, clock, each, seconds)
     clock.sleep(20.0)
     assert abs(draw(board, leg(fast, slow))[1] - DRAWS / 2) < SPREAD
 
 
 def test_the_one_that_fails_gets_less(board: Board) -> None:
     good, bad = channel(1), channel(2)
-    for _ in range(2):
+    for _ in range(4):
         succeed(board, good, times=2)
-        fail(board, bad, times=2)
-        succeed(board, bad, times=2)
+        fail(board, bad)
+        succeed(board, bad)
     assert board.all_outages() == {}
     assert draw(board, leg(good, bad))[2] < DRAWS * 0.2
 
@@ -216,10 +208,7 @@ def test_it_yields_to_health_where_that_is_much_worse(board: Board, clock: Clock
     at = 0.25
     assert draw(board, leg(home, other), draws=50, place=lambda _: at) == {1: 50}
     for each, seconds in ((home, 0.3), (other, 0.1)):
-        pick = pick_of(board, each)
-        clock.sleep(seconds)
-        board.answered(pick)
-        board.completed(pick)
+        served(board, clock, each, seconds)
     assert draw(board, leg(home, other), draws=50, place=lambda _: at) == {
         1: 50
     }  # three times as slow: the cache is worth it
@@ -228,10 +217,7 @@ def test_it_yields_to_health_where_that_is_much_worse(board: Board, clock: Clock
         clock.sleep(0.9)
         board.answered(pick)
         board.completed(pick)
-    pick = pick_of(board, other)
-    clock.sleep(0.1)
-    board.answered(pick)
-    board.completed(pick)
+    served(board, clock, other, 0.1)
     assert draw(board, leg(home, other), draws=200, place=lambda _: at)[2] > 150
 
 
