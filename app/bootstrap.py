@@ -30,6 +30,7 @@ from app.ledger.issue import issue_account, issue_key
 from app.media.storage import Storage, StorageError
 from app.services import split_secret_keys
 from app.settings import Settings
+from app.webhooks.sign import key_of
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO_NAME = "demo"
@@ -79,6 +80,7 @@ def prepared(settings: Settings) -> Iterator[Ready]:
     with database_of(settings) as complete, ExitStack() as stack:
         ensure_schema(complete)
         check_storage(complete)
+        check_alerts(complete)
         token, wants_demo = asyncio.run(_prepare(complete))
         key = _install_demo(complete, stack.enter_context(demo_upstream())) if wants_demo else None
         yield Ready(complete, token, key)
@@ -95,6 +97,15 @@ def ensure_schema(settings: Settings) -> None:
     )
     if done.returncode:
         raise SetupError(f"The database can't be migrated: {done.stderr.strip().splitlines()[-1]}")
+
+
+def check_alerts(settings: Settings) -> None:
+    """Raises SetupError for a secret that nothing can be signed with; its value isn't repeated."""
+    if settings.alert_secret is not None:
+        try:
+            key_of(settings.alert_secret.get_secret_value())
+        except ValueError as error:
+            raise SetupError(f"RELAYGATE_ALERT_SECRET: {error}") from error
 
 
 def check_storage(settings: Settings) -> None:

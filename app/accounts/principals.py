@@ -163,6 +163,8 @@ class Principals:
         except DATABASE_ERRORS as error:
             raise unavailable("The gateway can't reach its database.") from error
         if generation != self._generation:
+            if principal is not None:
+                self._meet(digest)
             return principal  # changed while it was read: right for this request, too old to keep
         self._met.pop(digest, None)
         if principal is None:

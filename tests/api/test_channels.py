@@ -108,7 +108,9 @@ def test_a_patch_changes_what_is_given(admin: httpx2.Client, demo: DemoProcess) 
     models = [{"model": "n", "upstream_model": "demo"}]
     shown = {"models": [_served("n", "demo")]}
     assert admin.patch(path, json={"models": models}).json() == made | changed | shown
-    back = admin.patch(path, json={"base_url": None}).json()
+    assert_refused(admin.patch(path, json={"base_url": None}), "api_key")  # which would go to another server
+    assert admin.patch(path, json={"base_url": f"{demo.url}/v2"}).is_success
+    back = admin.patch(path, json={"base_url": None, "api_key": SECRET}).json()
     assert back["base_url"] == "https://api.openai.com/v1"
     moved = admin.patch(path, json={"provider": "ollama", "base_url": None, "api_key": None}).json()
     assert (moved["provider"], moved["base_url"], moved["has_api_key"]) == (

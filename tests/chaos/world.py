@@ -18,6 +18,7 @@ from tests.gateway import Customer, Gateway, Operator
 CHANNELS = 3
 ACCOUNTS = 3
 NOWHERE = "https://does-not-exist.invalid/v1"
+UPSTREAM_KEY = "upstream-secret-0123456789"
 """A name that no DNS may ever know (RFC 6761)."""
 
 REFUSALS = frozenset({"auth", "payment", "quota"})
@@ -51,7 +52,7 @@ class World:
         """Whether DNS knows the name of a channel's upstream."""
         url = self.upstreams.url(front) if known else NOWHERE
         path = f"/channels/{self.channels[front]}"
-        await asyncio.to_thread(self.operator.call, "PATCH", path, json={"base_url": url})
+        await asyncio.to_thread(self.operator.call, "PATCH", path, json={"base_url": url, "api_key": UPSTREAM_KEY})
 
     def outages(self, front: int, replica: int = 0) -> list[dict[str, Any]]:
         """What is out at a channel, as one of the gateways tells it."""

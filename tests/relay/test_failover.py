@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.routing.health import STREAK
 from tests.demo.process import DemoProcess
 from tests.gateway import Gateway, Operator
 from tests.relay.calls import (
@@ -138,17 +139,17 @@ async def test_a_channel_that_heals_is_back_with_one_request(
     operator: Operator, client: Client, gateway: Gateway, demo: DemoProcess
 ) -> None:
     customer, first = operator.customer(), upstream_name("reply=first")
-    demo.script(first, *[{"status": 500}] * 3)
+    demo.script(first, *[{"status": 500}] * STREAK)
     model = serve_model(operator, {"upstream_model": first}, {"upstream_model": upstream_name("reply=second")})
-    texts = [(await client.chat(customer, model)).text for _ in range(3)]
+    texts = [(await client.chat(customer, model)).text for _ in range(STREAK)]
     channel = channel_of(operator, model)
     deadline = time.monotonic() + PATIENCE
     while (answer := await client.chat(customer, model)).text != "first":
         assert (answer.text, time.monotonic() < deadline) == ("second", True)
         await asyncio.sleep(0.05)
 
-    assert texts == ["second"] * 3
-    assert len(received(demo, first)) == 4  # three that failed, and the probe
+    assert texts == ["second"] * STREAK
+    assert len(received(demo, first)) == STREAK + 1  # those that failed, and the probe
     assert len(events(gateway, "channel_out", channel)) == 1
     assert outages(operator, channel, 0) == []
     assert [(await client.chat(customer, model)).text for _ in range(5)] == ["first"] * 5
@@ -183,7 +184,7 @@ async def test_streams_that_break_off_put_their_channel_out(operator: Operator, 
     (outage,) = outages(operator, channel_of(operator, model), 1)
 
     assert texts[-1] == "[DONE]"
-    assert len(texts) > 3
+    assert len(texts) == STREAK + 1
     assert (outage["kind"], outage["reason"]) == ("failing", "upstream_disconnected")
 
 

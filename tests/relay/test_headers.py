@@ -83,7 +83,7 @@ async def test_clients_get_the_few_headers_that_are_meant_for_them(
     assert answer.status == 200
     own = {"channel", "attempts", "upstream-ms", "overhead-ms"} | (set() if stream else {"cost"})
     assert answer.headers.keys() == framing | {f"x-relaygate-{name}" for name in own} | {
-        "date", "content-type", "x-request-id", "openai-processing-ms", "openai-version"
+        "date", "content-type", "x-content-type-options", "x-request-id", "openai-processing-ms", "openai-version"
     }  # fmt: skip
     assert answer.headers["x-relaygate-channel"] == "openai"
     assert answer.headers["x-relaygate-attempts"] == "1"

@@ -216,13 +216,22 @@ def changed_columns(
         columns["base_url"] = _base_url(body.base_url, provider)
     if "api_key" in given or "api_keys" in given:
         columns["secret"] = vault.encrypt(_secret(_given_keys(body), provider))
-    elif "provider" in given:
-        _secret(vault.decrypt(row.secret).split(KEYS_BETWEEN), provider)
+    else:
+        _check_kept_secret(columns, row, provider, vault)
     if "options" in given:
         columns["options"] = body.options.column()
     merged = {"name": row.name, "base_url": row.base_url, "options": row.options, "provider": row.provider, **columns}
     _try_out(merged, providers)
     return columns
+
+
+def _check_kept_secret(columns: Mapping[str, Any], row: ChannelRow, provider: Provider, vault: Vault) -> None:
+    """A key goes only where it was given for: else whoever may change channels could have it sent to a server of theirs."""
+    if "provider" in columns:
+        _secret(vault.decrypt(row.secret).split(KEYS_BETWEEN), provider)
+    url = columns.get("base_url", row.base_url)
+    if read_base_url(url).origin() != read_base_url(row.base_url).origin() and _count_keys(row, vault):
+        raise refused("api_key", "must be given anew with a base_url that leads elsewhere")
 
 
 def wants_default_costs(models: list[ServedModelBody]) -> bool:
