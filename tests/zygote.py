@@ -8,6 +8,7 @@ through.
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import subprocess
@@ -118,8 +119,11 @@ def shared_zygote() -> Zygote:
 def serve_requests() -> None:
     import app.cli
     import app.main  # noqa: F401 - what all the commands need, loaded once
+    import rich.console  # noqa: F401 - what Typer loads once it has something to say
     from app.__main__ import main
 
+    gc.collect()
+    gc.freeze()  # a child would copy all of it otherwise, only to take it apart when it ends: half a second
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:

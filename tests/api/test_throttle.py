@@ -195,7 +195,7 @@ async def test_a_refused_admin_token_costs_no_look_up(migrated_database: Callabl
 @pytest.fixture(scope="module")
 def strict(work_dir: Path, migrated_database: Callable[[], str]) -> Iterator[Gateway]:
     """A gateway that believes our X-Forwarded-For: each test comes from addresses of its own."""
-    data_dir = work_dir / "strict"
+    data_dir = work_dir / "throttle"
     data_dir.mkdir()
     settings = {
         "RELAYGATE_AUTH_FAILURES_PER_MINUTE": str(FAILURES),

@@ -135,14 +135,14 @@ CHANNEL = "INSERT INTO channels (name, provider, base_url, secret) VALUES ('c', 
 @pytest.mark.parametrize(
     "statements",
     [
-        (CHANNEL, "UPDATE channels SET enabled = false", "DELETE FROM channels", "TRUNCATE channels CASCADE"),
+        (CHANNEL, "UPDATE channels SET enabled = false", "TRUNCATE channels CASCADE"),
         (
             f"{CHANNEL}",
             "INSERT INTO channel_models SELECT id, 'm', 'u' FROM channels",
             "UPDATE channel_models SET upstream_model = 'v'",
             "DELETE FROM channel_models",
             "TRUNCATE channel_models",
-            "DELETE FROM channels",
+            "TRUNCATE channels CASCADE",
         ),
         (
             "INSERT INTO models (name) VALUES ('m')",
@@ -162,6 +162,13 @@ async def test_changes_of_the_catalogue_are_announced(
     for statement in statements:
         await writer.execute(statement)
         assert await reader.next() == ("catalog", ""), statement
+
+
+async def test_a_channel_that_goes_takes_its_outages_along(reader: Reader, writer: asyncpg.Connection) -> None:
+    await writer.execute(CHANNEL)
+    assert await reader.next() == ("catalog", "")
+    await writer.execute("DELETE FROM channels")
+    assert {await reader.next(), await reader.next()} == {("catalog", ""), ("outages", "")}
 
 
 async def test_money_that_moves_is_no_news(reader: Reader, writer: asyncpg.Connection) -> None:
