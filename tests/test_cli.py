@@ -334,7 +334,7 @@ def test_audit_tells_drift_by_its_exit_code(shell: Shell, new_database: Callable
     ],
 )
 def test_wrong_settings_are_one_clear_line(shell: Shell, settings: dict[str, str], message: str) -> None:
-    line = shell.type("accounts", "list", **settings).refused()
+    line = shell.run("accounts", "list", **settings).refused()
     assert message in line
     assert "hunter2" not in line
 

@@ -120,6 +120,7 @@ def test_what_can_not_be_read_is_named_and_left_alone(office: Office) -> None:
     assert office.rotate(f"{NEW},{OLD}")[0] == 0
 
 
+@pytest.mark.long
 async def test_a_secret_that_is_set_meanwhile_is_kept(office: Office) -> None:
     """Somebody sets the channel's secret while the command runs: it waits for them, and what they wrote stays."""
     theirs = Vault([OLD]).encrypt("set meanwhile")

@@ -117,9 +117,10 @@ def shared_zygote() -> Zygote:
 
 
 def serve_requests() -> None:
+    import rich.console  # noqa: F401 - what Typer loads once it has something to say
+
     import app.cli
     import app.main  # noqa: F401 - what all the commands need, loaded once
-    import rich.console  # noqa: F401 - what Typer loads once it has something to say
     from app.__main__ import main
 
     gc.collect()

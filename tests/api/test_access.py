@@ -52,8 +52,9 @@ def test_every_operation_refuses_strangers(gateway: Gateway, credential: list[tu
 
 
 def test_a_users_key_is_no_admin_token(gateway: Gateway, customer: Customer) -> None:
-    for method, path in _operations(gateway):
-        assert httpx2.request(method, gateway.url + path, headers=customer.headers).status_code == 401, (method, path)
+    with httpx2.Client(base_url=gateway.url, headers=customer.headers) as client:
+        for method, path in _operations(gateway):
+            assert client.request(method, path).status_code == 401, (method, path)
 
 
 def test_a_host_header_decides_nothing(gateway: Gateway) -> None:

@@ -36,7 +36,7 @@ DEATHS = {
     "busy": Fault("rate_limit"),
     "truncated": Fault("cut_clean"),
 }
-QUICK = {"hang"}
+QUICK = {"errors"}
 
 
 def cases() -> list[object]:

@@ -79,13 +79,14 @@ async def weather(
         for (phase, start), end in zip(spans, starts[1:], strict=True)
     ]
     total = figures_of("total", crowd.outcomes, entries, [len(log) for log in logs])
+    shown = report([*rows, total], crowd.outcomes)
     with capsys.disabled():
-        show([*rows, total], crowd.outcomes)
+        print(shown)
     bugs = [line for gateway in world.gateways for line in gateway.log.splitlines() if "relay_bug" in line]
     assert bugs == []
     assert total.wrong == 0
     check_ledger(world, crowd.outcomes, entries)
-    assert total.errors <= MOST_ERRORS * total.requests
+    assert total.errors <= MOST_ERRORS * total.requests, shown
     assert total.attempts <= MOST_ATTEMPTS
     assert sum(total.received) <= MOST_ATTEMPTS * total.requests
     assert world.upstreams.open_connections() <= 2 * CLIENTS
@@ -110,9 +111,10 @@ async def settled(world: World, calm: Sequence[Vitals]) -> Sequence[Vitals]:
         await asyncio.sleep(0.25)
 
 
-def show(rows: Sequence[Figures], outcomes: Sequence[Outcome]) -> None:
+def report(rows: Sequence[Figures], outcomes: Sequence[Outcome]) -> str:
     """The figures, and the first of what clients saw that wasn't an answer."""
-    print("", HEADER, *rows, sep="\n")
+    lines = ["", HEADER, *map(str, rows)]
     for outcome in [outcome for outcome in outcomes if outcome.verdict is not Verdict.RIGHT][:SHOWN]:
         told = f"{outcome.verdict}: {outcome.detail}, after {outcome.seconds:.2f} s"
-        print(f"{outcome.request_id} {outcome.dialect.name} stream={outcome.dialect.stream} {told}")
+        lines.append(f"{outcome.request_id} {outcome.dialect.name} stream={outcome.dialect.stream} {told}")
+    return "\n".join(lines)

@@ -324,7 +324,7 @@ def test_root_opens_folders_for_search_only(data_dir: Path, caplog: pytest.LogCa
     assert [str(closed) in record.getMessage() for record in caplog.records] == [True]
 
 
-@pytest.mark.parametrize("name", ["deep" * 40, "it's, a name"])
+@pytest.mark.parametrize("name", ["deep" * 40, pytest.param("it's, a name", marks=pytest.mark.long)])
 def test_an_impossible_socket_path_is_replaced(data_dir: Path, name: str) -> None:
     folder = data_dir / name
     server = EmbeddedPostgres(folder)

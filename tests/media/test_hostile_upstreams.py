@@ -195,7 +195,7 @@ async def test_an_answer_that_tells_nothing_is_never_followed_by_another_submiss
 
 
 async def test_an_upstream_that_surely_has_not_taken_it_is_passed_over(
-    operator: Operator, client: MediaClient, customer: Customer, upstream: Upstream
+    gateway: Gateway, operator: Operator, client: MediaClient, customer: Customer, upstream: Upstream
 ) -> None:
     names = {f"e{place}": what for place, what in enumerate(ELSEWHERE)}
     upstream.submit |= {name: ELSEWHERE[what] for name, what in names.items()}
@@ -213,7 +213,8 @@ async def test_an_upstream_that_surely_has_not_taken_it_is_passed_over(
         assert {(entry["status"], entry["charged"]) for entry in entries} == {("settled", "0.5")}
 
     await asyncio.to_thread(play)
-    assert dict(upstream.submissions) == dict.fromkeys(names, 1)
+    refused = [line for line in gateway.log.splitlines() if "submission_refused" in line]
+    assert dict(upstream.submissions) == dict.fromkeys(names, 1), refused
 
 
 async def test_a_refusal_without_end_is_a_refusal(operator: Operator, client: MediaClient, upstream: Upstream) -> None:

@@ -43,13 +43,10 @@ class Line:
 
 
 @pytest.fixture
-async def line(start_gateway: Callable[..., Gateway], demo: DemoProcess) -> AsyncIterator[Line]:
-    gateway = start_gateway(RELAYGATE_ON_HANGUP="drain")
-    operator = Operator(gateway, demo.url)
-    customer = operator.customer(FUNDS)
-    async with httpx2.AsyncClient(base_url=gateway.base_url, headers=customer.headers, timeout=30) as client:
-        yield Line(operator, customer, client)
-    operator.close()
+async def line(other_gateway: Gateway, other_operator: Operator) -> AsyncIterator[Line]:
+    customer = other_operator.customer(FUNDS)
+    async with httpx2.AsyncClient(base_url=other_gateway.base_url, headers=customer.headers, timeout=30) as client:
+        yield Line(other_operator, customer, client)
 
 
 async def test_who_leaves_the_line_is_not_served(line: Line) -> None:

@@ -94,7 +94,7 @@ def test_a_spent_budget_says_when_it_begins_anew(gateway: Gateway, operator: Ope
 
 async def test_concurrent_requests_of_one_key(gateway: Gateway, operator: Operator) -> None:
     """Streams that are open count; the next one gets in as soon as one of them has ended."""
-    model = operator.model("demo?tokens=3&stall=chunk:1")
+    model = operator.model("demo?tokens=80&chunk_ms=50")
     quick = operator.model("demo")
     customer = operator.customer(concurrency=2)
     body = {"model": model, "stream": True, **BODY}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
 from tests.gateway import Gateway, Operator
 from tests.system.load import call_many, tally
 
@@ -28,6 +30,7 @@ async def test_a_near_empty_key_spends_to_its_last_call(pair: tuple[Gateway, Gat
     assert operator.audit()["ok"] is True
 
 
+@pytest.mark.long
 async def test_a_crowd_on_a_well_funded_account_is_never_refused(
     pair: tuple[Gateway, Gateway], operator: Operator
 ) -> None:

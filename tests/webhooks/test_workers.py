@@ -27,6 +27,7 @@ def open_desk(demo: DemoProcess) -> Iterator[Open]:
         operator.close()
 
 
+@pytest.mark.long
 def test_two_workers_deliver_each_message_once(
     start_gateway: Callable[..., Gateway], open_desk: Open, receiver: Receiver
 ) -> None:

@@ -98,6 +98,7 @@ async def test_a_slow_body(strict: Gateway) -> None:
         assert (answer.status, answer.code) == (408, "request_timeout")
 
 
+@pytest.mark.long
 async def test_half_a_head_behind_a_request_cuts_nothing(strict: Gateway, demo: DemoProcess) -> None:
     """Its time begins when the answer before it is whole."""
     operator = Operator(strict, demo.url)
@@ -113,6 +114,7 @@ async def test_half_a_head_behind_a_request_cuts_nothing(strict: Gateway, demo: 
         assert [answer.status for answer in answers if answer is not None] == [200, 408]
 
 
+@pytest.mark.long
 async def test_who_reads_nothing_is_let_go(strict: Gateway) -> None:
     """Whatever it asked for; a closed connection with unsent bytes would stay for ever else."""
     assert strict.process is not None
