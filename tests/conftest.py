@@ -34,6 +34,7 @@ AUTHORITY = Path(__file__).parent / "nobodys_authority.pem"
 def pytest_configure(config: pytest.Config) -> None:
     # Each client reads all the authorities it trusts, 25 ms for those of the internet, and the tests make thousands.
     os.environ["SSL_CERT_FILE"] = str(AUTHORITY)
+    os.environ["NO_PROXY"] = "*"
     if config.getoption("markexpr", "") != "long":
         settings.load_profile("quick")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.catalog.defaults import DefaultPrices
-from app.catalog.snapshot import EMPTY, Model, Snapshot, load_snapshot
+from app.catalog.snapshot import EMPTY, Model, Opened, Snapshot, load_snapshot
 from app.catalog.vault import Vault
 from app.core.background import end_task
 from app.db.engine import DATABASE_ERRORS
@@ -38,6 +38,7 @@ class Catalog:
         self.vault = vault
         self.defaults = DefaultPrices()
         self._engine = engine
+        self._opened = Opened()
         self._stale = asyncio.Event()
         self._lock = asyncio.Lock()
         self._loaded_at = float("-inf")
@@ -63,7 +64,7 @@ class Catalog:
         async with self._lock, self._engine.connect() as connection:
             self._loaded_at = time.monotonic()
             await connection.execution_options(isolation_level="REPEATABLE READ")
-            self.snapshot = await load_snapshot(connection, self.providers, self.vault)
+            self.snapshot = await load_snapshot(connection, self.providers, self.vault, self._opened)
             await connection.rollback()
             self._took = time.monotonic() - self._loaded_at
 

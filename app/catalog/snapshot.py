@@ -186,22 +186,27 @@ _Served = Sequence[Any]
 """The columns after the first. Tens of thousands of rows: one by one or as mappings they would take twice as long."""
 
 
-async def load_snapshot(connection: AsyncConnection, providers: Mapping[str, Provider], vault: Vault) -> Snapshot:
-    """Reads the whole catalogue. A channel that can't be used is logged and left out, never a reason to fail all."""
-    loaded: dict[int, Channel] = {}
-    enabled: set[int] = set()
-    for row in (await connection.execute(select(channels))).mappings():
-        if row["enabled"]:
-            enabled.add(row["id"])
-        try:
-            loaded[row["id"]] = open_channel(
-                row["id"], row["name"], providers, row["provider"], row["base_url"], vault.decrypt(row["secret"]),
-                row["priority"], row["weight"], row["options"],
-            )  # fmt: skip
-        except (GatewayError, KeyError, ValueError) as error:
-            log.error("channel_unusable", channel=row["name"], error=str(error))
-    listed = await _load_prices(connection)
-    open_ids = enabled & loaded.keys()
+@dataclass(slots=True)
+class Opened:
+    """What the last load has read from its rows, by id: most rows are the same in the next one, and needn't be read anew."""
+
+    channels: dict[int, tuple[RowMapping, Channel]] = field(default_factory=dict)
+    prices: dict[int, tuple[Any, Price]] = field(default_factory=dict)
+
+
+async def load_snapshot(
+    connection: AsyncConnection, providers: Mapping[str, Provider], vault: Vault, opened: Opened | None = None
+) -> Snapshot:
+    """Reads the whole catalogue. A channel that can't be used is logged and left out, never a reason to fail all.
+
+    `opened`: of the load before, with the same providers and vault; it is then of this one.
+    """
+    opened = Opened() if opened is None else opened
+    await _load_channels(connection, providers, vault, opened)
+    await _load_prices(connection, opened)
+    loaded = {id: channel for id, (_, channel) in opened.channels.items()}
+    listed = {id: price for id, (_, price) in opened.prices.items()}
+    open_ids = {id for id, (row, _) in opened.channels.items() if row["enabled"]}
     served: dict[str, list[_Served]] = {}
     for name, *item in (await connection.execute(_SERVED)).all():
         if item[0] in open_ids:
@@ -220,16 +225,41 @@ async def load_snapshot(connection: AsyncConnection, providers: Mapping[str, Pro
     return Snapshot(known, loaded, wildcards)
 
 
-async def _load_prices(connection: AsyncConnection) -> Mapping[int, Price]:
-    """Every price that is in use, by id. One that can't be read is logged and left out: nothing is served at it."""
-    used = union(select(models.c.price_id), select(channel_models.c.price_id), select(channel_models.c.cost_id))
-    found: dict[int, Price] = {}
-    for row in (await connection.execute(select(prices).where(prices.c.id.in_(used)))).mappings():
+async def _load_channels(
+    connection: AsyncConnection, providers: Mapping[str, Provider], vault: Vault, opened: Opened
+) -> None:
+    """Those that can be used, disabled ones too."""
+    found: dict[int, tuple[RowMapping, Channel]] = {}
+    for row in (await connection.execute(select(channels))).mappings():
+        known = opened.channels.get(row["id"])
+        if known is not None and known[0] == row:
+            found[row["id"]] = known
+            continue
         try:
-            found[row["id"]] = read_price(row["body"])
+            channel = open_channel(
+                row["id"], row["name"], providers, row["provider"], row["base_url"], vault.decrypt(row["secret"]),
+                row["priority"], row["weight"], row["options"],
+            )  # fmt: skip
+        except (GatewayError, KeyError, ValueError) as error:
+            log.error("channel_unusable", channel=row["name"], error=str(error))
+        else:
+            found[row["id"]] = row, channel
+    opened.channels = found
+
+
+async def _load_prices(connection: AsyncConnection, opened: Opened) -> None:
+    """Every price that is in use. One that can't be read is logged and left out: nothing is served at it."""
+    used = union(select(models.c.price_id), select(channel_models.c.price_id), select(channel_models.c.cost_id))
+    found: dict[int, tuple[Any, Price]] = {}
+    for row in (await connection.execute(select(prices).where(prices.c.id.in_(used)))).mappings():
+        known = opened.prices.get(row["id"])
+        try:
+            if known is None or known[0] != row["body"]:
+                known = row["body"], read_price(row["body"])
+            found[row["id"]] = known
         except PriceError as error:
             log.error("price_unreadable", price_id=row["id"], model=row["model"], error=str(error))
-    return found
+    opened.prices = found
 
 
 def _open_model(

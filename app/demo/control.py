@@ -2,7 +2,7 @@
 
 | request | effect |
 |---|---|
-| `GET /_demo/requests?limit=N` | `{"requests": [...]}`, the last N received, oldest first |
+| `GET /_demo/requests?limit=N&naming=text` | `{"requests": [...]}`, the last N received that hold the text, oldest first |
 | `DELETE /_demo/requests` | forgets them |
 | `GET /_demo/stats?idle_ms=N` | `{requests, open, disconnects, chunks}`; waits up to N ms until none is open |
 | `POST /_demo/faults` | `{"model", "faults": [{option: value}], "repeat"}` replaces the model's script |
@@ -66,7 +66,7 @@ class Control:
             match scope["method"], scope["path"].removeprefix(PREFIX):
                 case "GET", "requests":
                     limit = int(query.get("limit", MAX_ENTRIES))
-                    await reply_json(send, 200, {"requests": self._journal.latest(limit)})
+                    await reply_json(send, 200, {"requests": self._journal.latest(limit, query.get("naming", ""))})
                 case "DELETE", "requests":
                     self._journal.clear()
                     await reply_json(send, 200, {})

@@ -96,9 +96,10 @@ class Journal:
                     waiter.set_result(None)
             self._idle.clear()
 
-    def latest(self, limit: int) -> list[dict[str, Any]]:
-        """The last `limit` entries, the oldest of them first."""
-        return [entry.render() for entry in list(self._entries)[max(0, len(self._entries) - limit) :]]
+    def latest(self, limit: int, naming: str = "") -> list[dict[str, Any]]:
+        """The last `limit` entries whose path or body has a text, the oldest of them first."""
+        named = [entry for entry in self._entries if naming in entry.path or naming.encode() in entry.raw]
+        return [entry.render() for entry in named[max(0, len(named) - limit) :]]
 
     def clear(self) -> None:
         """Forgets the entries; the counters stay."""

@@ -69,7 +69,7 @@ def _test(admin: httpx2.Client, channel: dict[str, Any], **body: Any) -> dict[st
 
 def _seen(demo: DemoProcess, upstream_model: str) -> list[tuple[dict[str, Any], dict[str, str]]]:
     """Body and headers of what the upstream was asked under this name."""
-    received = [(request["body"], dict(request["headers"])) for request in demo.settled()]
+    received = [(request["body"], dict(request["headers"])) for request in demo.settled(upstream_model)]
     return [(body, headers) for body, headers in received if body and body["model"] == upstream_model]
 
 

@@ -16,7 +16,7 @@ from app.catalog import store
 from app.catalog.groups import put_group
 from app.catalog.price_rows import price_row
 from app.catalog.prices import FREE, PPM, Price
-from app.catalog.snapshot import KEYS_BETWEEN, MAX_MATCHED, Model, load_snapshot
+from app.catalog.snapshot import KEYS_BETWEEN, MAX_MATCHED, Model, Opened, load_snapshot
 from app.catalog.store import ServedModel
 from app.catalog.vault import Vault
 from app.db.engine import Database
@@ -165,6 +165,23 @@ def test_what_says_the_same_is_one_row(on: On) -> None:
         assert await price_row(connection, "m", None) is None
         rows = (await connection.execute(select(prices.c.id).where(prices.c.model == "m"))).all()
         assert len(rows) == 2
+
+    on(work)
+
+
+def test_what_has_not_changed_is_not_read_anew(on: On) -> None:
+    async def work(connection: AsyncConnection) -> None:
+        await _model(connection, "m", CHEAP)
+        ids = [await _channel(connection, ServedModel("m", "m"), name=name) for name in ("same", "changed", "gone")]
+        opened = Opened()
+        before = (await load_snapshot(connection, discover(), VAULT, opened)).channels
+        await store.update_channel(connection, ids[1], {"weight": 7}, None)
+        await store.delete_channel(connection, ids[2])
+        after = await load_snapshot(connection, discover(), VAULT, opened)
+        assert after.channels.keys() == set(ids[:2])
+        assert after.channels[ids[0]] is before[ids[0]]
+        assert after.channels[ids[1]].weight == 7
+        assert [candidate.channel.id for candidate in after.models["m"].candidates] == ids[:2]
 
     on(work)
 

@@ -61,7 +61,7 @@ def run_upstreams(demo_url: str, certificates: Path, count: int) -> Iterator[Ups
         assert process.stdout is not None
         try:
             control, *ports = json.loads(process.stdout.readline())
-            with httpx2.Client(base_url=f"http://127.0.0.1:{control}", timeout=10, trust_env=False) as client:
+            with httpx2.Client(base_url=f"http://127.0.0.1:{control}", timeout=10) as client:
                 yield Upstreams(client, tuple(ports))
         finally:
             process.stdin.close()

@@ -25,5 +25,5 @@ def demo(demo_process: DemoProcess) -> Iterator[DemoProcess]:
 
 @pytest.fixture(scope="session")
 async def client(demo_process: DemoProcess) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=demo_process.url, headers=HEADERS, trust_env=False, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=demo_process.url, headers=HEADERS, timeout=10) as client:
         yield client

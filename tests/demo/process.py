@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 ANNOUNCEMENT = "demo upstream on http://127.0.0.1:"
 
@@ -38,11 +39,15 @@ class DemoProcess:
         """Queues faults for a model."""
         self.control("POST", "faults", {"model": model, "faults": list(faults), "repeat": repeat})
 
-    def settled(self) -> list[dict[str, Any]]:
+    def received(self, naming: str = "") -> list[dict[str, Any]]:
+        """The journal, oldest first: all that it has, or what has a text in its path or body."""
+        requests: list[dict[str, Any]] = self.control("GET", "requests?" + urlencode({"naming": naming}))["requests"]
+        return requests
+
+    def settled(self, naming: str = "") -> list[dict[str, Any]]:
         """The journal, once no request is open any more."""
         assert self.control("GET", "stats?idle_ms=5000")["open"] == 0
-        requests: list[dict[str, Any]] = self.control("GET", "requests")["requests"]
-        return requests
+        return self.received(naming)
 
 
 def read_announcement(process: "subprocess.Popen[str]") -> DemoProcess:

@@ -34,7 +34,7 @@ async def sdk(demo_process: DemoProcess) -> AsyncIterator[anthropic.AsyncAnthrop
         base_url=demo_process.url,
         api_key="sk-test",
         max_retries=0,
-        http_client=httpx.AsyncClient(trust_env=False),
+        http_client=httpx.AsyncClient(),
     ) as client:
         yield client
 

@@ -98,6 +98,7 @@ async def test_journal_limit_and_clearing(demo: DemoProcess) -> None:
     assert models("requests?limit=2") == ["demo?tokens=3", "demo?tokens=4"]
     assert len(models("requests")) == 5
     assert models("requests?limit=0") == []
+    assert models("requests?naming=tokens%3D3") == ["demo?tokens=3"]
     demo.control("DELETE", "requests")
     assert models("requests") == []
 

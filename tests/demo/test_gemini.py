@@ -33,7 +33,7 @@ KEY = {"x-goog-api-key": "k-test"}
 
 @pytest.fixture(scope="module")
 async def sdk(demo_process: DemoProcess) -> AsyncIterator[Any]:
-    http = httpx.AsyncClient(trust_env=False)
+    http = httpx.AsyncClient()
     options = types.HttpOptions(base_url=demo_process.url, httpx_async_client=http)
     async with genai.Client(api_key="k-test", http_options=options).aio as client, http:
         yield client

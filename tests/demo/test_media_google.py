@@ -79,7 +79,7 @@ def media_of(name: str) -> Media:
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
+    async with httpx.AsyncClient(timeout=10) as http:
         yield http
 
 

@@ -194,7 +194,7 @@ async def test_models(client: httpx.AsyncClient) -> None:
 
 
 async def test_health_needs_no_key(demo: DemoProcess) -> None:
-    async with httpx.AsyncClient(trust_env=False) as bare:
+    async with httpx.AsyncClient() as bare:
         assert (await bare.get(f"{demo.url}/healthz")).status_code == 200
         assert (await bare.get(f"{demo.url}/v1/models")).status_code == 401
 
@@ -211,7 +211,7 @@ async def test_health_needs_no_key(demo: DemoProcess) -> None:
     ],
 )
 async def test_keys(demo: DemoProcess, headers: dict[str, str], status: int) -> None:
-    async with httpx.AsyncClient(base_url=demo.url, trust_env=False) as bare:
+    async with httpx.AsyncClient(base_url=demo.url) as bare:
         response = await bare.post("/v1/chat/completions", json=chat(), headers=headers)
 
     assert response.status_code == status

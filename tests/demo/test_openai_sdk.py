@@ -22,7 +22,7 @@ async def sdk(demo_process: DemoProcess) -> AsyncIterator[openai.AsyncOpenAI]:
         base_url=f"{demo_process.url}/v1",
         api_key="sk-test",
         max_retries=0,
-        http_client=httpx.AsyncClient(trust_env=False),
+        http_client=httpx.AsyncClient(),
     ) as client:
         yield client
 

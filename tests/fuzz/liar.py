@@ -94,7 +94,7 @@ def head(status: int = 200, content_type: str = WHOLE, *more: str) -> bytes:
 def good_answers(demo: DemoProcess) -> Mapping[tuple[str, bool], tuple[bytes, ...]]:
     """Bodies of true answers of every kind, by format and by whether they are streams."""
     found: dict[tuple[str, bool], tuple[bytes, ...]] = {}
-    with httpx2.Client(base_url=demo.url, headers=_CREDENTIALS, trust_env=False) as http:
+    with httpx2.Client(base_url=demo.url, headers=_CREDENTIALS) as http:
         for format in FORMATS:
             for stream in (False, True):
                 bodies = (_ask(http, format, tale, stream=stream) for tale in TALES)

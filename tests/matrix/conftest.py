@@ -46,7 +46,7 @@ def served(matrix_operator: Operator) -> Mapping[str, Served]:
 @pytest.fixture(scope="session")
 def http() -> Iterator[httpx2.Client]:
     """What all SDKs share: a context for TLS takes longer to make than most tests."""
-    with httpx2.Client(trust_env=False, timeout=15) as client:
+    with httpx2.Client(timeout=15) as client:
         yield client
 
 

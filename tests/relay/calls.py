@@ -22,6 +22,8 @@ from tests.demo.process import DemoProcess
 from tests.gateway import Customer, Gateway, Operator, sse_data
 
 UPSTREAM_SECRET = "upstream-secret-0123456789"
+ECHOED_SECRET = "echoed-secret-0123456789"
+"""The key of channels whose upstream's name holds it, as the admin API shows."""
 PATIENCE = 15.0
 
 
@@ -54,15 +56,15 @@ def serve_model(operator: Operator, *channels: Mapping[str, Any], **fields: Any)
 def wait_until_served(operator: Operator, model: str) -> None:
     """Returns once the gateway lists the model."""
     deadline = time.monotonic() + PATIENCE
-    with httpx2.Client(headers=_watcher(operator).headers, trust_env=False) as http:
-        while http.get(f"{operator.gateway.base_url}/models/{model}").status_code != 200:
-            assert time.monotonic() < deadline, f"{model} isn't served"
-            time.sleep(0.005)
+    http = _watcher(operator)
+    while http.get(f"models/{model}").status_code != 200:
+        assert time.monotonic() < deadline, f"{model} isn't served"
+        time.sleep(0.01)
 
 
 @functools.cache
-def _watcher(operator: Operator) -> Customer:
-    return operator.customer(grant=None)
+def _watcher(operator: Operator) -> httpx2.Client:
+    return httpx2.Client(base_url=operator.gateway.base_url, headers=operator.customer(grant=None).headers)
 
 
 def demo_model(operator: Operator, *options: str, **fields: Any) -> str:
@@ -136,7 +138,7 @@ class Client:
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         # No proxies of the environment; every request on a connection of its own unless it ends well.
-        self.http = httpx2.AsyncClient(base_url=gateway.url, trust_env=False, timeout=PATIENCE)
+        self.http = httpx2.AsyncClient(base_url=gateway.url, timeout=PATIENCE)
 
     async def close(self) -> None:
         await self.http.aclose()
@@ -221,8 +223,8 @@ def authorization(customer: Customer) -> tuple[str, str]:
 
 def received(demo: DemoProcess, upstream_model: str) -> list[dict[str, Any]]:
     """What the demo upstream received for a model, oldest first."""
-    requests: list[dict[str, Any]] = demo.control("GET", "requests")["requests"]
-    return [request for request in requests if (request["body"] or {}).get("model") == upstream_model]
+    named = demo.received(upstream_model)
+    return [request for request in named if (request["body"] or {}).get("model") == upstream_model]
 
 
 async def disconnected(demo: DemoProcess, upstream_model: str, within: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.demo.process import DemoProcess
 from tests.gateway import ADMIN_TOKEN, SECRET_KEY, Gateway, Operator
-from tests.relay.calls import UPSTREAM_SECRET, Client
+from tests.relay.calls import ECHOED_SECRET, UPSTREAM_SECRET, Client
 
 _KEY = re.compile(r"sk-[-_A-Za-z0-9]{20,}")
 
@@ -97,5 +97,5 @@ def clean_log(gateway: Gateway) -> Iterator[None]:
 
 def assert_clean(log: str) -> None:
     assert "Traceback" not in log
-    assert [secret for secret in (ADMIN_TOKEN, SECRET_KEY, UPSTREAM_SECRET) if secret in log] == []
+    assert [secret for secret in (ADMIN_TOKEN, SECRET_KEY, UPSTREAM_SECRET, ECHOED_SECRET) if secret in log] == []
     assert _KEY.findall(log) == []

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
 from tests.demo.process import DemoProcess
 from tests.gateway import Operator
-from tests.relay.calls import UPSTREAM_SECRET, Client, chat, demo_model, received, serve_model, upstream_name
+from tests.relay.calls import (
+    ECHOED_SECRET,
+    UPSTREAM_SECRET,
+    Client,
+    chat,
+    demo_model,
+    received,
+    serve_model,
+    upstream_name,
+)
 from tests.relay.upstream import DONE, Conversation, chunk, serve
 
 OURS = {"authorization", "content-type", "accept-encoding", "host", "content-length"}
@@ -49,10 +57,10 @@ async def test_azure_is_signed_its_own_way(operator: Operator, client: Client, d
     upstream = upstream_name("dialect=azure")
     channel = {"provider": "azure", "upstream_model": upstream, "options": {"query": {"api-version": "2026-01-01"}}}
     answer = await client.chat(operator.customer(), serve_model(operator, channel))
-    requests: list[dict[str, Any]] = demo.control("GET", "requests?limit=1")["requests"]
+    (request,) = demo.received(upstream)
 
     assert answer.status == 200
-    headers = dict(requests[0]["headers"])
+    headers = dict(request["headers"])
     assert (headers["api-key"], "authorization" in headers) == (UPSTREAM_SECRET, False)
 
 
@@ -137,21 +145,22 @@ async def test_a_client_can_not_choose_its_request_id(operator: Operator, client
         "echo_key=1&body=html",
         "echo_key=1&error_200=1",
         "echo_key=1&error_200=1&status=400",
-        f"redirect=http://127.0.0.1:9/{UPSTREAM_SECRET}",
-        f"status=400&code={UPSTREAM_SECRET}",
+        f"redirect=http://127.0.0.1:9/{ECHOED_SECRET}",
+        f"status=400&code={ECHOED_SECRET}",
     ],
 )
 async def test_an_upstream_that_repeats_its_key_tells_no_client(
     operator: Operator, client: Client, options: str, stream: bool
 ) -> None:
     customer = operator.customer()
-    answer = await client.chat(customer, demo_model(operator, options), stream=stream)
+    model = serve_model(operator, {"upstream_model": upstream_name(options), "api_key": ECHOED_SECRET})
+    answer = await client.chat(customer, model, stream=stream)
     (entry,) = operator.entries(customer, count=1)
 
     assert answer.status >= 400
-    assert UPSTREAM_SECRET.encode() not in answer.body
-    assert UPSTREAM_SECRET not in json.dumps(answer.headers)
-    assert UPSTREAM_SECRET not in json.dumps(entry)
+    assert ECHOED_SECRET.encode() not in answer.body
+    assert ECHOED_SECRET not in json.dumps(answer.headers)
+    assert ECHOED_SECRET not in json.dumps(entry)
     if options.startswith("echo_key=1&status=400"):
         assert "[redacted]" in answer.error["message"]
 

@@ -55,7 +55,7 @@ def sdk_for(
         base_url=base_url or gateway.base_url,
         api_key=key,
         max_retries=retries,
-        http_client=httpx2.AsyncClient(trust_env=False, event_hooks=hooks),
+        http_client=httpx2.AsyncClient(event_hooks=hooks),
     )
 
 
@@ -68,7 +68,7 @@ async def sdk(gateway: Gateway, customer: Customer) -> AsyncIterator[openai.Asyn
 @pytest.fixture(scope="module")
 def plain_sdk(gateway: Gateway, customer: Customer) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(
-        base_url=gateway.base_url, api_key=customer.key, max_retries=0, http_client=httpx2.Client(trust_env=False)
+        base_url=gateway.base_url, api_key=customer.key, max_retries=0, http_client=httpx2.Client()
     ) as client:
         yield client
 
@@ -199,7 +199,7 @@ async def test_both_base_urls(gateway: Gateway, customer: Customer, model: str) 
 async def test_models(sdk: openai.AsyncOpenAI, gateway: Gateway, customer: Customer, model: str) -> None:
     listed = await sdk.models.list()
     found = await sdk.models.retrieve(model)
-    raw = httpx2.get(f"{gateway.base_url}/models", headers=customer.headers, trust_env=False).json()
+    raw = httpx2.get(f"{gateway.base_url}/models", headers=customer.headers).json()
 
     assert [one for one in listed.data if one.id == model] == [found]
     assert (found.object, found.owned_by) == ("model", "custom")

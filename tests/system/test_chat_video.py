@@ -69,7 +69,7 @@ async def client(gateway: Gateway) -> AsyncIterator[Client]:
 @pytest.fixture
 async def sdk(gateway: Gateway, customer: Customer) -> AsyncIterator[openai.AsyncOpenAI]:
     """With the retries that it makes unless told otherwise."""
-    http = httpx2.AsyncClient(trust_env=False)
+    http = httpx2.AsyncClient()
     async with openai.AsyncOpenAI(base_url=gateway.base_url, api_key=customer.key, http_client=http) as made:
         yield made
 
@@ -87,14 +87,14 @@ async def until(condition: Callable[[], Any]) -> Any:
 
 
 async def assert_video(link: str, id: str) -> None:
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient() as http:
         response = await http.get(link)
     assert (response.status_code, response.headers["content-type"]) == (200, "video/mp4")
     assert response.content == film_of(id)
 
 
 async def query(gateway: Gateway, customer: Customer, task_id: str) -> dict[str, Any]:
-    async with httpx2.AsyncClient(trust_env=False, headers=customer.headers) as http:
+    async with httpx2.AsyncClient(headers=customer.headers) as http:
         response = await http.get(f"{gateway.url}/v2/videos/generations/{task_id}")
     assert response.status_code == 200, response.text
     body: dict[str, Any] = response.json()
