@@ -11,6 +11,7 @@ import pytest
 
 from tests.demo.process import DemoProcess
 from tests.gateway import Customer, Gateway, Operator
+from tests.relay.calls import wait_until_served
 
 PRICE = {"input_mtok": "1", "output_mtok": "2"}
 
@@ -29,8 +30,7 @@ def _family(operator: Operator, upstream_model: str | None = None) -> str:
 
 
 def _received(demo: DemoProcess, part: str) -> list[str]:
-    found = httpx2.get(f"{demo.url}/_demo/requests").json()["requests"]
-    return [item["body"]["model"] for item in found if part in item["raw_body"]]
+    return [item["body"]["model"] for item in demo.received(part)]
 
 
 def test_a_name_that_matches_is_served_under_that_name(operator: Operator, gateway: Gateway, demo: DemoProcess) -> None:
@@ -53,6 +53,7 @@ def test_exact_names_and_longer_patterns_go_first(operator: Operator, gateway: G
     for name, upstream in ((f"{prefix}a*", "longer"), (f"{prefix}ab", "exact")):
         operator.call("PUT", f"/models/{name}", json={"kind": "chat", "price": PRICE})
         operator.channel(name, f"{prefix}{upstream}")
+    wait_until_served(operator, operator.model("demo"))
     customer = operator.customer()
     for name in ("ab", "ac", "b"):
         assert _chat(gateway, customer, prefix + name).status_code == 200

@@ -79,10 +79,11 @@ async def weather(
         for (phase, start), end in zip(spans, starts[1:], strict=True)
     ]
     total = figures_of("total", crowd.outcomes, entries, [len(log) for log in logs])
-    shown = report([*rows, total], crowd.outcomes)
+    told = [line for gateway in world.gateways for line in gateway.log.splitlines()]
+    shown = report([*rows, total], crowd.outcomes, told)
     with capsys.disabled():
         print(shown)
-    bugs = [line for gateway in world.gateways for line in gateway.log.splitlines() if "relay_bug" in line]
+    bugs = [line for line in told if "relay_bug" in line]
     assert bugs == []
     assert total.wrong == 0
     check_ledger(world, crowd.outcomes, entries)
@@ -111,10 +112,11 @@ async def settled(world: World, calm: Sequence[Vitals]) -> Sequence[Vitals]:
         await asyncio.sleep(0.25)
 
 
-def report(rows: Sequence[Figures], outcomes: Sequence[Outcome]) -> str:
-    """The figures, and the first of what clients saw that wasn't an answer."""
+def report(rows: Sequence[Figures], outcomes: Sequence[Outcome], told: Sequence[str]) -> str:
+    """The figures, and the first of what clients saw that wasn't an answer, with what the gateways told of it."""
     lines = ["", HEADER, *map(str, rows)]
     for outcome in [outcome for outcome in outcomes if outcome.verdict is not Verdict.RIGHT][:SHOWN]:
-        told = f"{outcome.verdict}: {outcome.detail}, after {outcome.seconds:.2f} s"
-        lines.append(f"{outcome.request_id} {outcome.dialect.name} stream={outcome.dialect.stream} {told}")
+        what = f"{outcome.verdict}: {outcome.detail}, after {outcome.seconds:.2f} s"
+        lines.append(f"{outcome.request_id} {outcome.dialect.name} stream={outcome.dialect.stream} {what}")
+        lines += [f"    {line}" for line in told if outcome.request_id and outcome.request_id in line]
     return "\n".join(lines)
