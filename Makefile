@@ -10,10 +10,11 @@ install: $(VENV)/.local
 run: $(VENV)/.local
 	@RELAYGATE_DEMO=$${RELAYGATE_DEMO:-auto} $(BIN)/relaygate serve
 
+# Hundreds of processes are started by the tests: each would compile all the code where bytecode isn't kept.
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadgroup
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not long" -n 2 --dist loadgroup
 test-long: $(VENV)/.dev
-	@$(BIN)/python -m pytest -m long
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m long
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff check .

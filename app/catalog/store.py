@@ -111,9 +111,14 @@ async def find_channel(connection: AsyncConnection, name: str) -> ChannelRow | N
     return rows[0] if rows else None
 
 
-async def list_channels(connection: AsyncConnection, *, after: int = 0, limit: int = 100) -> list[ChannelRow]:
-    """In id order, with ids above `after`."""
+async def list_channels(
+    connection: AsyncConnection, *, model: str | None = None, after: int = 0, limit: int = 100
+) -> list[ChannelRow]:
+    """In id order, with ids above `after`; those that list a model, unless None."""
     query = select(channels).where(channels.c.id > after).order_by(channels.c.id).limit(limit)
+    if model is not None:
+        listing = select(channel_models.c.channel_id).where(channel_models.c.model == model)
+        query = query.where(channels.c.id.in_(listing))
     return await _read_channels(connection, query)
 
 

@@ -165,6 +165,17 @@ def test_channels_are_listed_by_page(admin: httpx2.Client) -> None:
     assert [channel for channel in seen if channel["id"] >= made[0]["id"]] == made
 
 
+def test_channels_of_one_model(admin: httpx2.Client, operator: Operator) -> None:
+    models = [operator.model("demo") for _ in range(2)]
+    _create(admin)
+    wanted = _create(admin, models=[{"model": models[1]}, {"model": "m"}])
+    page = admin.get("/channels", params={"model": models[1]}).json()
+    assert (page["data"][1:], page["next_cursor"]) == ([wanted], None)
+    assert page["data"][0]["models"] == [_served(models[1], "demo")]
+    assert admin.get("/channels", params={"model": "nobody-lists-this"}).json()["data"] == []
+    assert_refused(admin.get("/channels", params={"model": ""}), "model")
+
+
 BAD_FIELDS: list[tuple[str, Any, str]] = [
     ("name", "", "name"),
     ("name", "a" * 201, "name"),

@@ -17,6 +17,7 @@ from tests.chaos.weather import Upstreams
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("chaos")
 def test_broken_handshakes_reach_nobody_else(upstreams: Upstreams, certificates: Path) -> None:
     """A socket that is closed twice, by Python and by the loop, ends somebody else's connection or the whole process

@@ -36,17 +36,11 @@ DEATHS = {
     "busy": Fault("rate_limit"),
     "truncated": Fault("cut_clean"),
 }
-QUICK = {"errors"}
 
 
-def cases() -> list[object]:
-    return [
-        pytest.param(fault, id=name, marks=() if name in QUICK else pytest.mark.long) for name, fault in DEATHS.items()
-    ]
-
-
+@pytest.mark.long
 @pytest.mark.xdist_group("chaos")
-@pytest.mark.parametrize("death", cases())
+@pytest.mark.parametrize("death", DEATHS.values(), ids=DEATHS.keys())
 async def test_out_within_two_seconds_and_back_within_two_probes(world: World, death: Fault) -> None:
     crowd = Crowd(world.gateways, world.customers, world.model, rate=RATE, clients=24)
     async with crowd.calling():

@@ -392,7 +392,7 @@ def test_money_is_conserved(stage: Stage) -> None:
     run_state_machine_as_test(
         lambda: Books(stage),  # type: ignore[arg-type]  # any callable that makes a machine will do
         settings=settings(
-            max_examples=20,
+            max_examples=12,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

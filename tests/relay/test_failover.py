@@ -35,14 +35,8 @@ WHOLE = (
 
 def channel_of(operator: Operator, model: str, rank: int = 0) -> dict[str, Any]:
     """The channel of a model that was made as the first, or so many later."""
-    found: list[dict[str, Any]] = []
-    cursor = None
-    while True:
-        page = operator.call("GET", "/channels", params={"limit": 200} | ({"cursor": cursor} if cursor else {}))
-        found += [channel for channel in page["data"] if channel["models"][0]["model"] == model]
-        cursor = page["next_cursor"]
-        if cursor is None:
-            return sorted(found, key=lambda channel: int(channel["id"]))[rank]
+    found: list[dict[str, Any]] = operator.call("GET", "/channels", params={"model": model})["data"]
+    return sorted(found, key=lambda channel: int(channel["id"]))[rank]
 
 
 def outages(operator: Operator, channel: dict[str, Any], count: int) -> list[dict[str, Any]]:

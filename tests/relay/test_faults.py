@@ -70,22 +70,24 @@ def parameters(faults: Mapping[str, Fault]) -> pytest.MarkDecorator:
 
 def last_channel(operator: Operator, model: str) -> int:
     """The id of the channel that was made last for a model."""
-    channels = operator.call("GET", "/channels", params={"limit": 200})
-    while channels["next_cursor"] is not None:
-        channels = operator.call("GET", "/channels", params={"limit": 200, "cursor": channels["next_cursor"]})
-    return max(int(channel["id"]) for channel in channels["data"] if channel["models"][0]["model"] == model)
+    channels = operator.call("GET", "/channels", params={"model": model})
+    return max(int(channel["id"]) for channel in channels["data"])
 
 
 async def suffer(operator: Operator, client: Client, fault: Fault, *streams: bool) -> None:
     """Has the fault happen where no other channel could help, and where one could, all at once."""
+    await asyncio.gather(*(_suffer(operator, client, fault, stream) for stream in streams))
+
+
+async def _suffer(operator: Operator, client: Client, fault: Fault, stream: bool) -> None:
     customer = operator.customer()
     alone, helped = demo_model(operator, fault.options), demo_model(operator, fault.options, "reply=second")
-    calls = [(model, stream) for model in (alone, helped) for stream in streams]
-    answers = await asyncio.gather(*(client.chat(customer, model, stream=stream) for model, stream in calls))
-    found = {entry["request_id"]: entry for entry in await entries(operator, customer, len(calls))}
+    models = (alone, helped)
+    answers = await asyncio.gather(*(client.chat(customer, model, stream=stream) for model in models))
+    found = {entry["request_id"]: entry for entry in await entries(operator, customer, len(models))}
     second = last_channel(operator, helped)
 
-    for (model, stream), answer in zip(calls, answers, strict=True):
+    for model, answer in zip(models, answers, strict=True):
         entry = found[answer.headers["x-request-id"]]
         assert (entry["model"], entry["stream"]) == (model, stream)
         if model == alone:

@@ -63,13 +63,19 @@ async def create_channel(
     return shown
 
 
+class ChannelQuery(PageQuery):
+    """Which channels are listed."""
+
+    model: Name | None = Field(None, description="Only those that list this model, by its own name")
+
+
 @router.get("", summary="List channels")
 async def list_channels(
-    query: Annotated[PageQuery, Query()], services: ServicesDep, connection: ConnectionDep
+    query: Annotated[ChannelQuery, Query()], services: ServicesDep, connection: ConnectionDep
 ) -> Page[ChannelBody]:
     """In the order in which they were made."""
     after = read_id_cursor(query.cursor) or 0
-    found = await store.list_channels(connection, after=after, limit=query.limit + 1)
+    found = await store.list_channels(connection, model=query.model, after=after, limit=query.limit + 1)
     return page_of(found, query.limit, lambda row: write_channel(row, services.vault), lambda row: row.id)
 
 
