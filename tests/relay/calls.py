@@ -35,15 +35,15 @@ def upstream_name(options: str = "") -> str:
 def serve_model(operator: Operator, *channels: Mapping[str, Any], **fields: Any) -> str:
     """A new model with a channel for each of these, first to last; `upstream_model` beside the fields of a channel.
 
-    Returns once the gateway serves it over all of them: of several, a second model, which only the last channel serves,
-    shows that.
+    Returns once the gateway serves it over all of them: a second model, which only the last channel serves, shows that where
+    the model itself can't.
     """
     name = f"m-{uuid4().hex[:12]}"
     price = None if fields.get("free") else {"input_mtok": "1", "output_mtok": "2"}
     operator.call("PUT", f"/models/{name}", json={"kind": "chat", "price": price, "max_output_tokens": 1000, **fields})
     if not channels:
         return name
-    shown = name if len(channels) == 1 else f"{name}-served"
+    shown = name if len(channels) == 1 and "price" not in fields else f"{name}-served"
     if shown != name:
         operator.call("PUT", f"/models/{shown}", json={"kind": "chat", "free": True})
     for rank, channel in enumerate(channels, start=1):
