@@ -143,6 +143,8 @@ class Front:
                 connection.busy = True
                 await self._answer(request, reader, writer)
                 connection.busy = False
+                if any(fault.kind in CONNECTION_FAULTS for fault in self.faults):
+                    break  # it died meanwhile: an old connection would go on as if nothing had happened
         except Cut as cut:
             if cut.reset:
                 _reset_on_close(transport.get_extra_info("socket"))
