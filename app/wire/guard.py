@@ -28,7 +28,7 @@ class Connection(Protocol):
 class Limits:
     """Seconds and numbers; of the numbers, 0 is any.
 
-    `head_timeout`: to a whole head, from the connection or from the first byte of a later request. `body_timeout`: for the
+    `head_timeout`: to a whole head, from its first byte. `body_timeout`: for the
     rest of a body that nobody wants any more. `write_timeout`: without a byte taken of what is to be read. `connections` and
     `per_address`: open at once.
     """

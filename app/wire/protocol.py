@@ -55,7 +55,8 @@ class GuardedProtocol(HttpToolsProtocol):
     """The guard is the application's attribute `guard`: one for each process.
 
     `_loose_bytes`: came since the last piece or end of a body, so a head or what stands between chunks. `_mixed`: what came
-    last held such a piece or end too, and `_carried`: after it the beginning of a head, which wasn't counted.
+    last held such a piece or end too, and `_carried`: after it the beginning of a head, which wasn't counted. `_unused`:
+    nothing has come yet.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class GuardedProtocol(HttpToolsProtocol):
         guard = getattr(self.app, "guard", None)
         self._guard = guard if isinstance(guard, Guard) else Guard(Limits())
         self._address = ""
+        self._unused = True
         self._in_head = False
         self._body_open = False
         self._mixed = False
@@ -84,7 +86,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._address = self.client[0] if self.client else ""
         if self._guard.open(self, self._address):
-            self._guard.wait(self, self._guard.limits.head_timeout)
+            # Clients open connections ahead, too, and keep them: as idle as those that have been used.
+            self._guard.wait(self, self.timeout_keep_alive)
         else:
             self._refuse(FULL)
 
@@ -105,6 +108,9 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._unset_keepalive_if_required()
+        if self._unused:
+            self._unused = False
+            self._guard.came(self)
         self._mixed = False
         self._loose_bytes += len(data)
         try:
@@ -150,8 +156,11 @@ class GuardedProtocol(HttpToolsProtocol):
             else:
                 self._unsent = unsent
                 self._guard.wait(self, self._guard.limits.write_timeout)
+        elif self._in_head or self._body_open:
+            if self._served is None:
+                self._refuse(LATE)
         elif self._served is None:
-            self._refuse(LATE)
+            self.transport.close()  # an answer without a request would be taken for the next one's
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -17,6 +17,7 @@ from tests.gateway import ADMIN_TOKEN, Gateway, Operator
 from tests.wire.talk import head, talk
 
 MOST = 40
+IDLE = 75.0
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +41,13 @@ async def test_slow_heads(strict: Gateway) -> None:
     async def told(first: bytes) -> tuple[int, str]:
         async with talk(strict) as client:
             await client.send(first)
-            drip = asyncio.create_task(_drip(client.writer, b"a" if first.strip() else b""))
+            drip = asyncio.create_task(_drip(client.writer, b"a"))
             answer = await client.answer()
             drip.cancel()
             assert answer is not None
             return answer.status, answer.code
 
-    beginnings = (b"", b"\r\n", b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nx: ")
+    beginnings = (b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nx: ")
     answers = await asyncio.gather(*(told(first) for first in beginnings))
     assert answers == [(408, "request_timeout")] * len(beginnings)
 
@@ -76,14 +77,31 @@ async def test_a_slow_rest_of_a_body_that_nobody_wants(strict: Gateway) -> None:
 
 
 async def test_an_empty_line_keeps_nothing_open(strict: Gateway) -> None:
-    """It is no request, but data: the wait for the next request must go on."""
+    """It is no request, but data: the wait for the next request must go on. Nothing was asked, so nothing is told."""
+    async with talk(strict) as client:
+        await client.send(b"\r\n")
+        assert await client.ended() == b""
     async with talk(strict) as client:
         await client.send(head())
         assert await client.answer() is not None
         await client.send(b"\r\n")
+        assert await client.ended() == b""
+
+
+async def test_a_connection_opened_ahead_may_wait(strict: Gateway) -> None:
+    """As clients' pools do it; what they weren't told to expect they would take for the answer to their next request."""
+    async with talk(strict) as client:
+        await asyncio.sleep(1.5)
+        await client.send(head())
         answer = await client.answer()
         assert answer is not None
-        assert answer.status == 408
+        assert answer.status == 200
+
+
+@pytest.mark.long
+async def test_a_connection_that_is_never_used_is_closed_without_a_word(strict: Gateway) -> None:
+    async with talk(strict) as client, asyncio.timeout(IDLE + 5):
+        assert await client.reader.read() == b""
 
 
 async def test_a_slow_body(strict: Gateway) -> None:
