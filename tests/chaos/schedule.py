@@ -15,6 +15,11 @@ from tests.chaos.world import CHANNELS, World
 NEWS = 0.25
 """Seconds for a change of the catalogue to be known everywhere: more than ten times what it takes."""
 
+OVERLAP = 1.2
+"""Seconds between getting well and falling ill: longer than one attempt may hang. A request that has tried somebody in vain
+still meets who is well now, if it takes that long; else it could find all of them ill, each at another time.
+"""
+
 FLAP = 1.5
 """Seconds that a flapping upstream is up or down, whatever the compression."""
 
@@ -105,19 +110,25 @@ async def play(world: World, phases: Sequence[Phase], seconds: float) -> AsyncIt
     """
     before = CALM
     for phase in (*phases, CALM):
-        fronts = sorted(range(CHANNELS), key=phase.is_well, reverse=True)
-        for front in fronts:
-            if phase.weather[front] != before.weather[front] or before.flapping == front:
-                await world.become(front, before.weather[front], phase.weather[front])
-            if (front in phase.unresolved) != (front in before.unresolved):
-                await world.resolve(front, known=front not in phase.unresolved)
-                await asyncio.sleep(NEWS)
+        for front in filter(phase.is_well, range(CHANNELS)):
+            await _change(world, front, before, phase)
+        await asyncio.sleep(OVERLAP)
+        for front in (front for front in range(CHANNELS) if not phase.is_well(front)):
+            await _change(world, front, before, phase)
         if phase is CALM:
             return
         began = time.monotonic()
         await _last(world, phase, began + seconds)
         yield phase, began
         before = phase
+
+
+async def _change(world: World, front: int, before: Phase, phase: Phase) -> None:
+    if phase.weather[front] != before.weather[front] or before.flapping == front:
+        await world.become(front, before.weather[front], phase.weather[front])
+    if (front in phase.unresolved) != (front in before.unresolved):
+        await world.resolve(front, known=front not in phase.unresolved)
+        await asyncio.sleep(NEWS)
 
 
 async def _last(world: World, phase: Phase, until: float) -> None:
