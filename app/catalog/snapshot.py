@@ -232,18 +232,15 @@ async def _load_channels(
     found: dict[int, tuple[RowMapping, Channel]] = {}
     for row in (await connection.execute(select(channels))).mappings():
         known = opened.channels.get(row["id"])
-        if known is not None and known[0] == row:
-            found[row["id"]] = known
-            continue
         try:
-            channel = open_channel(
-                row["id"], row["name"], providers, row["provider"], row["base_url"], vault.decrypt(row["secret"]),
-                row["priority"], row["weight"], row["options"],
-            )  # fmt: skip
+            if known is None or known[0] != row:
+                known = row, open_channel(
+                    row["id"], row["name"], providers, row["provider"], row["base_url"], vault.decrypt(row["secret"]),
+                    row["priority"], row["weight"], row["options"],
+                )  # fmt: skip
+            found[row["id"]] = known
         except (GatewayError, KeyError, ValueError) as error:
             log.error("channel_unusable", channel=row["name"], error=str(error))
-        else:
-            found[row["id"]] = row, channel
     opened.channels = found
 
 

@@ -28,9 +28,8 @@ class Connection(Protocol):
 class Limits:
     """Seconds and numbers; of the numbers, 0 is any.
 
-    `head_timeout`: to a whole head, from its first byte. `body_timeout`: for the
-    rest of a body that nobody wants any more. `write_timeout`: without a byte taken of what is to be read. `connections` and
-    `per_address`: open at once.
+    `head_timeout`: to a whole head, from its first byte. `body_timeout`: for the rest of a body that nobody wants any more.
+    `write_timeout`: without a byte taken of what is to be read. `connections` and `per_address`: open at once.
     """
 
     head_timeout: float = 10.0

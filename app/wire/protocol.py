@@ -156,11 +156,11 @@ class GuardedProtocol(HttpToolsProtocol):
             else:
                 self._unsent = unsent
                 self._guard.wait(self, self._guard.limits.write_timeout)
-        elif self._in_head or self._body_open:
-            if self._served is None:
-                self._refuse(LATE)
         elif self._served is None:
-            self.transport.close()  # an answer without a request would be taken for the next one's
+            if self._in_head or self._body_open:
+                self._refuse(LATE)
+            else:
+                self.transport.close()  # an answer without a request would be taken for the next one's
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -220,9 +220,8 @@ def test_a_buffer_gives_the_frames_that_a_look_at_all_of_it_gives(stream: bytes,
         piece, rest = rest[:size], rest[size:]
         seen += piece
         taken += buffer.take(piece)
-        halved = (
-            seen[len(taken) - 1 : len(taken) + 1] == b"\r\n"
-        )  # the break after a frame: it went with the first half
+        # The break after a frame, which went with the first half of it.
+        halved = seen[len(taken) - 1 : len(taken) + 1] == b"\r\n"
         assert len(taken) + halved >= end_of_frames(seen)
         assert buffer.size == len(seen) - len(taken)
     assert taken + buffer.rest() == stream

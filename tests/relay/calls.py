@@ -70,6 +70,12 @@ def _watcher(operator: Operator) -> httpx2.Client:
     return httpx2.Client(base_url=operator.gateway.base_url, headers=operator.customer(grant=None).headers)
 
 
+def channel_of(operator: Operator, model: str, rank: int = 0) -> dict[str, Any]:
+    """The channel of a model that was made as the first, or so many later; -1: as the last."""
+    found: list[dict[str, Any]] = operator.call("GET", "/channels", params={"model": model})["data"]
+    return found[rank]
+
+
 def demo_model(operator: Operator, *options: str, **fields: Any) -> str:
     """A new model with a demo channel for each of these options, first to last."""
     return serve_model(operator, *({"upstream_model": upstream_name(text)} for text in options), **fields)

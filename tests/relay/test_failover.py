@@ -19,6 +19,7 @@ from tests.relay.calls import (
     Answer,
     Client,
     assert_released,
+    channel_of,
     demo_model,
     entries,
     received,
@@ -31,12 +32,6 @@ WHOLE = (
     b'{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"finish_reason":"stop",'
     b'"message":{"role":"assistant","content":"well"}}],"usage":{"prompt_tokens":8,"completion_tokens":1}}'
 )
-
-
-def channel_of(operator: Operator, model: str, rank: int = 0) -> dict[str, Any]:
-    """The channel of a model that was made as the first, or so many later."""
-    found: list[dict[str, Any]] = operator.call("GET", "/channels", params={"model": model})["data"]
-    return sorted(found, key=lambda channel: int(channel["id"]))[rank]
 
 
 def outages(operator: Operator, channel: dict[str, Any], count: int) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from tests.relay.calls import (
     Client,
     assert_charged,
     assert_released,
+    channel_of,
     demo_model,
     entries,
     little_memory,
@@ -68,12 +69,6 @@ def parameters(faults: Mapping[str, Fault]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("fault", faults.values(), ids=faults.keys())
 
 
-def last_channel(operator: Operator, model: str) -> int:
-    """The id of the channel that was made last for a model."""
-    channels = operator.call("GET", "/channels", params={"model": model})
-    return max(int(channel["id"]) for channel in channels["data"])
-
-
 async def suffer(operator: Operator, client: Client, fault: Fault, *streams: bool) -> None:
     """Has the fault happen where no other channel could help, and where one could, all at once."""
     await asyncio.gather(*(_suffer(operator, client, fault, stream) for stream in streams))
@@ -85,7 +80,7 @@ async def _suffer(operator: Operator, client: Client, fault: Fault, stream: bool
     models = (alone, helped)
     answers = await asyncio.gather(*(client.chat(customer, model, stream=stream) for model in models))
     found = {entry["request_id"]: entry for entry in await entries(operator, customer, len(models))}
-    second = last_channel(operator, helped)
+    second = channel_of(operator, helped, -1)["id"]
 
     for model, answer in zip(models, answers, strict=True):
         entry = found[answer.headers["x-request-id"]]
@@ -132,7 +127,7 @@ async def test_a_closed_port(operator: Operator, client: Client, stream: bool) -
     assert (refused.status, refused.error["code"]) == (502, "upstream_unreachable")
     assert_released(first_entry, "upstream_unreachable")
     assert (answer.status, answer.text) == (200, "second")
-    assert (entry["attempts"], entry["channel_id"]) == (2, last_channel(operator, model))
+    assert (entry["attempts"], entry["channel_id"]) == (2, channel_of(operator, model, -1)["id"])
 
 
 async def test_when_all_channels_fail_the_last_error_is_told(operator: Operator, client: Client) -> None:
@@ -238,7 +233,7 @@ async def test_an_error_in_the_first_read_is_hidden_by_another_channel(
 
     assert (alone.status, alone.error["message"]) == (502, "The upstream reported an error: Boom")
     assert_released(first_entry, "upstream_error")
-    assert (answer.text, entry["channel_id"]) == ("second", last_channel(operator, model))
+    assert (answer.text, entry["channel_id"]) == ("second", channel_of(operator, model, -1)["id"])
 
 
 async def test_a_queue_that_ends_in_nothing_costs_nothing(other_operator: Operator, other_client: Client) -> None:
