@@ -19,7 +19,7 @@ from tests.relay.calls import serve_model
 LARGE = 1_500_000
 """Bytes: what is kept of one request shows after a few."""
 
-WARM, TIMES = 4, 60
+WARM, TIMES = 24, 60
 MUCH = 60_000_000
 """Bytes, of the 90 million at least that would be kept. What an allocator keeps for later comes and goes by 30 million."""
 
