@@ -28,6 +28,24 @@ class Endpoint:
         return None if self.count is None else _fill(self.count, model)
 
 
+@dataclass(frozen=True, slots=True)
+class SurfaceEndpoint:
+    """The URL of one surface, and the dialect that is spoken there."""
+
+    address: URL | str
+    dialect: str
+
+    def url(self, model: str) -> URL:
+        return _fill(self.address, model)
+
+
+def open_surfaces(provider: Provider, base: URL, query: Mapping[str, str]) -> Mapping[str, SurfaceEndpoint]:
+    """What a channel serves beside chat, by the surface's name."""
+    return {
+        name: SurfaceEndpoint(_join(base, spot.path, query), spot.dialect) for name, spot in provider.surfaces.items()
+    }
+
+
 def open_endpoints(
     provider: Provider, base: URL, query: Mapping[str, str], wanted: Sequence[str] | None
 ) -> Mapping[str, Endpoint]:

@@ -14,7 +14,7 @@ from sqlalchemy import RowMapping, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 from yarl import URL
 
-from app.catalog.endpoints import Endpoint, open_endpoints
+from app.catalog.endpoints import Endpoint, SurfaceEndpoint, open_endpoints, open_surfaces
 from app.catalog.prices import FREE, PPM, Price, ceiling, read_price
 from app.catalog.variants import PriceError
 from app.catalog.vault import Vault
@@ -47,7 +47,7 @@ class ChannelKey:
 class Channel:
     """One way to an upstream, ready to be called: URLs by format and headers are made once, not for each request.
 
-    `endpoints`: the formats that it speaks, the preferred one first. `fixed_headers`: those that the operator has set, in
+    `endpoints`: the formats that it speaks, the preferred one first; `surfaces`: what it serves beside chat. `fixed_headers`: those that the operator has set, in
     small letters: no client's header replaces them. `keys`: at least one; `secret` and `headers` are those of the first.
     `concurrency`, `rpm` and `tpm` cap what it is given, over all processes. `label`: what clients are told of it. `lacks`:
     what its models can't do there.
@@ -72,6 +72,7 @@ class Channel:
     tpm: int | None = None
     label: str = ""
     lacks: frozenset[str] = frozenset()
+    surfaces: Mapping[str, SurfaceEndpoint] = field(default_factory=dict)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -320,10 +321,8 @@ def open_channel(
         for field in ("connect_timeout", "first_byte_timeout", "idle_timeout")
         if isinstance(value := options.get(field), int | float)
     }
-    wanted = options.get("formats")
-    endpoints = open_endpoints(
-        provider, base, _texts(options.get("query")), wanted if isinstance(wanted, Sequence) and wanted else None
-    )
+    wanted, query = options.get("formats"), _texts(options.get("query"))
+    endpoints = open_endpoints(provider, base, query, wanted if isinstance(wanted, Sequence) and wanted else None)
     site = Site(str(base).rstrip("/"), MappingProxyType(dict(options)))
     fixed = frozenset(field.lower() for field in extra)
     return Channel(
@@ -346,6 +345,7 @@ def open_channel(
         tpm=options.get("tpm"),
         label=options.get("class") or provider.name,
         lacks=frozenset(options.get("lacks", ())),
+        surfaces=open_surfaces(provider, base, query),
     )
 
 

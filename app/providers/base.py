@@ -20,6 +20,33 @@ NO_PATHS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a vendor serves a surface, and in whose shape (`dialect`). The path is as in `Provider.paths`."""
+
+    path: str
+    dialect: str = "openai"
+
+
+NO_SPOTS: Mapping[str, Spot] = MappingProxyType({})
+
+OPENAI_SURFACES: Mapping[str, Spot] = MappingProxyType(
+    {
+        "completions": Spot("/completions"),
+        "embeddings": Spot("/embeddings"),
+        "moderations": Spot("/moderations"),
+        "image_generations": Spot("/images/generations"),
+        "image_edits": Spot("/images/edits"),
+        "image_variations": Spot("/images/variations"),
+        "speech": Spot("/audio/speech"),
+        "transcriptions": Spot("/audio/transcriptions"),
+        "translations": Spot("/audio/translations"),
+        "realtime": Spot("/realtime"),
+    }
+)
+"""Everything beside chat that OpenAI serves under a model's name."""
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """One vendor. `base_url` is what the vendor's own SDK takes; None: the operator must give one.
 
@@ -28,7 +55,7 @@ class Provider:
     that a channel speaks only where its option `formats` says so. `stream_paths`: where streams have paths of their own.
     `count_paths`: where input tokens are counted, free of charge. `headers` go with every call. `quirks` are named
     deviations that formats know how to read and write. `cap_field` is the request field that bounds the output where the
-    client named none. `media`: how it makes images, videos and audio. `token`: the secret is traded for a token first, and
+    client named none. `surfaces`: what it serves beside chat (embeddings, speech, …), by the surface's name. `media`: how it makes images, videos and audio. `token`: the secret is traded for a token first, and
     that is what signs.
     """
 
@@ -44,6 +71,7 @@ class Provider:
     quirks: frozenset[str] = field(default_factory=frozenset)
     cap_field: str = "max_tokens"
     needs_secret: bool = True
+    surfaces: Mapping[str, Spot] = field(default_factory=lambda: NO_SPOTS)
     media: Media | None = None
     token: TokenSource | None = None
 

@@ -48,7 +48,7 @@ def _check_aliases(value: object) -> object:
 
 
 Aliases = Annotated[list[Pattern], Field(max_length=MAX_ITEMS), BeforeValidator(_check_aliases)]
-Kind = Literal["chat", "image", "video", "audio"]
+Kind = Literal["chat", "image", "video", "audio", "completion", "embedding", "moderation", "rerank", "realtime"]
 TaskTimeout = Annotated[int, Field(strict=True, ge=10, le=86_400)]
 PathName = Annotated[
     Pattern,
@@ -59,7 +59,9 @@ PathName = Annotated[
 class ModelDefinition(Shape):
     """A model, whole."""
 
-    kind: Kind = Field(description="image, video and audio are made by tasks: `/v2/{scope}/generations`")
+    kind: Kind = Field(
+        description="What it is called for. image, video and audio are made by tasks too: `/v2/{scope}/generations`"
+    )
     description: Text | None = None
     context_window: Count | None = None
     max_output_tokens: Count | None = Field(None, description="What is held for where a request names no cap")

@@ -1,8 +1,10 @@
-"""The built-in demo upstream: every chat format below its base URL, which ends in `/v1`, and the unified media API."""
+"""The built-in demo upstream: every chat format and the other surfaces of OpenAI below its base URL, which ends in `/v1`, and
+the unified media API.
+"""
 
 from __future__ import annotations
 
-from app.providers.base import CHAT, RESPONSES, Provider
+from app.providers.base import CHAT, OPENAI_SURFACES, RESPONSES, Provider, Spot
 from app.providers.demo.media import DemoMedia
 
 PROVIDERS = (
@@ -23,6 +25,7 @@ PROVIDERS = (
         },
         headers={"anthropic-version": "2023-06-01"},
         needs_secret=False,
+        surfaces={**OPENAI_SURFACES, "rerank": Spot("/rerank", "jina")},
         media=DemoMedia(),
     ),
 )

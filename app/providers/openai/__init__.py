@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.providers.base import CHAT, COUNTED, RESPONSES, Provider
+from app.providers.base import CHAT, COUNTED, OPENAI_SURFACES, RESPONSES, Provider
 from app.providers.openai.media import OpenAIMedia
 
 PROVIDERS = (
@@ -13,6 +13,7 @@ PROVIDERS = (
         {**CHAT, **RESPONSES},
         count_paths=COUNTED,
         cap_field="max_completion_tokens",
+        surfaces=OPENAI_SURFACES,
         media=OpenAIMedia("openai"),
     ),
     # Its v1 API has OpenAI's paths; `model` is the deployment's name. For images and speech that is what its clients do,
@@ -24,6 +25,7 @@ PROVIDERS = (
         auth_header="api-key",
         auth_prefix="",
         cap_field="max_completion_tokens",
+        surfaces=OPENAI_SURFACES,
         media=OpenAIMedia("azure"),
     ),
 )

@@ -6,10 +6,13 @@ Base URLs are the vendors' documented ones. Any other server of this kind is pro
 
 from __future__ import annotations
 
-from app.providers.base import CHAT, RESPONSES, Provider
+from app.providers.base import CHAT, OPENAI_SURFACES, RESPONSES, Provider, Spot
 from app.providers.openai.media import OpenAIMedia
 
 MORE = {**RESPONSES, "anthropic_messages": "/messages"}
+
+SELF_HOSTED = {**OPENAI_SURFACES, "rerank": Spot("/rerank", "jina")}
+"""What servers that people run themselves may offer, each some of it; a channel lists the models that do."""
 
 PROVIDERS = (
     # Its Anthropic endpoint lies beside `/v1`, whatever the base URL.
@@ -49,8 +52,9 @@ PROVIDERS = (
         more_paths=MORE,
         quirks=frozenset({"no_image_urls", "no_tool_choice", "no_choices"}),
         needs_secret=False,
+        surfaces={"completions": Spot("/completions"), "embeddings": Spot("/embeddings")},
     ),
-    Provider("vllm", None, CHAT, more_paths=MORE, needs_secret=False),
+    Provider("vllm", None, CHAT, more_paths=MORE, needs_secret=False, surfaces=SELF_HOSTED),
     # Many of these make pictures and speech too: LocalAI, vLLM-Omni, …
     Provider(
         "openai_compatible",
@@ -58,6 +62,7 @@ PROVIDERS = (
         CHAT,
         more_paths=MORE,
         needs_secret=False,
+        surfaces=SELF_HOSTED,
         media=OpenAIMedia("openai_compatible", exact=False),
     ),
 )
