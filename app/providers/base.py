@@ -55,8 +55,8 @@ class Provider:
     that a channel speaks only where its option `formats` says so. `stream_paths`: where streams have paths of their own.
     `count_paths`: where input tokens are counted, free of charge. `headers` go with every call. `quirks` are named
     deviations that formats know how to read and write. `cap_field` is the request field that bounds the output where the
-    client named none. `surfaces`: what it serves beside chat (embeddings, speech, …), by the surface's name. `media`: how it makes images, videos and audio. `token`: the secret is traded for a token first, and
-    that is what signs.
+    client named none. `surfaces`: what it serves beside chat (embeddings, speech, …), by the surface's name. `media`: how it
+    makes images, videos and audio. `token`: the secret is traded for a token first, and that is what signs.
     """
 
     name: str
