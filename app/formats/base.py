@@ -159,7 +159,45 @@ class EventWriter(Protocol):
         """The frames that end a complete stream: what stands there by the format's rules (finish, usage, end mark)."""
 
 
-class Format(Protocol):
+class Asked(Protocol):
+    """What the relay needs of any request, chat or not; `Request` says what each of them means."""
+
+    @property
+    def stream(self) -> bool: ...
+
+    @property
+    def framing(self) -> str: ...
+
+    @property
+    def output_cap(self) -> int | None: ...
+
+    @property
+    def kept(self) -> bool: ...
+
+    @property
+    def background(self) -> bool: ...
+
+
+class Dialect(Protocol):
+    """How a client is told of errors. `name` stands on entries, in logs and metrics."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def request_id_header(self) -> bytes | None: ...
+
+    def status_of(self, error: GatewayError) -> int:
+        """The HTTP status of an error in this dialect."""
+
+    def write_error(self, error: GatewayError) -> bytes:
+        """An error as a response body."""
+
+    def write_stream_error(self, error: GatewayError, framing: str) -> bytes:
+        """An error as the last frame of a stream that has begun."""
+
+
+class Format(Dialect, Protocol):
     """One wire format. Stateless.
 
     `title`: what docs and errors call it. `client_paths` are the exact paths of its POST requests; `model_paths` beginnings
@@ -170,7 +208,6 @@ class Format(Protocol):
     a client's request, and `carries` of each attribute of an `Ask` that is written in this format: see `app.formats.fields`.
     """
 
-    name: str
     title: str
     client_paths: tuple[str, ...]
     model_paths: tuple[str, ...]
@@ -178,7 +215,6 @@ class Format(Protocol):
     passed_headers: tuple[bytes, ...]
     stream_types: Mapping[str, bytes]
     comments: bool
-    request_id_header: bytes | None
     fields: tuple[Field, ...]
     carries: Mapping[str, Fate]
 
@@ -215,17 +251,6 @@ class Format(Protocol):
 
     def write_count(self, tokens: int) -> bytes:
         """The answer to one."""
-
-    # -- errors --------------------------------------------------------------------------------------------------------
-
-    def status_of(self, error: GatewayError) -> int:
-        """The HTTP status of an error in this dialect."""
-
-    def write_error(self, error: GatewayError) -> bytes:
-        """An error as a response body."""
-
-    def write_stream_error(self, error: GatewayError, framing: str) -> bytes:
-        """An error as the last frame of a stream that has begun."""
 
     # -- different formats ---------------------------------------------------------------------------------------------
 

@@ -12,10 +12,10 @@ from app.errors import bad_upstream_response
 from app.relay.attempt import Upstreams, connection_error, interrupted
 from app.relay.bill import Bill
 from app.relay.exchange import Exchange, Interrupt
-from app.relay.translate import Sending, dropped_header
+from app.relay.sending import JSON, Sending
+from app.relay.translate import dropped_header
 from app.routing.board import Pick
 
-JSON = b"application/json"
 PASSED_HEADERS = ("openai-processing-ms", "openai-version")
 """Upstream headers that a client gets. Not among them: the rate limits, which are the operator's; whatever could carry a
 key, an organisation or a cookie."""
@@ -30,7 +30,6 @@ async def relay_answer(
     """One attempt; `answered` is called when there is an answer. Raises UpstreamError before anything was sent to the client,
     or not at all.
     """
-    channel = pick.channel
     try:
         response = await upstreams.call(exchange, pick, sending)
         try:
@@ -42,21 +41,24 @@ async def relay_answer(
         if exchange.gone:  # the upstream has the request and will bill its input
             bill.answered = True
         raise reason from error
-    answer = hide_secret(answer.lstrip(), pick.key.secret)  # DeepSeek sends blank lines while a request queues
-    reply = sending.format.read_reply(answer, channel.provider.quirks)
+    content_type = sending.answer_type(response.headers.get("content-type", "").lower())
+    if content_type is JSON:
+        answer = answer.lstrip()  # DeepSeek sends blank lines while a request queues
+    answer = hide_secret(answer, pick.key.secret)
+    reply = sending.read_reply(answer)
     if reply.error is not None:
         raise reply.error
-    written = await bill.conversation.convert_answer(sending, channel, answer) if sending.converted else answer
+    written = await sending.write_answer(answer)
     answered()
     bill.answered = True
     bill.answer = answer
     bill.usage = reply.usage
     if reply.id is not None and bill.request.kept and not sending.converted:
         bill.unfinished_id = None if reply.done else reply.id
-        await bill.conversation.keep(pick, (reply.id, *reply.parts), reply.usage, unfinished=not reply.done)
+        await bill.dispatch.keep(pick, (reply.id, *reply.parts), reply.usage, unfinished=not reply.done)
     exchange.first_byte = asyncio.get_running_loop().time()
     exchange.allow(upstreams.timeouts.write, Interrupt.WRITE_TIMEOUT)
-    headers = answer_headers(response, JSON, sending.dropped)
+    headers = answer_headers(response, content_type, sending.dropped)
     own_headers(headers, bill, exchange)
     await exchange.answer(200, written, headers)
 

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import aiohttp
 from yarl import URL
@@ -15,9 +16,8 @@ from yarl import URL
 from app.catalog.snapshot import Channel, ChannelKey
 from app.egress.connector import Connector
 from app.errors import GatewayError, Kind, UpstreamError, bad_upstream_response
-from app.formats.base import Format
 from app.relay.exchange import Exchange, Interrupt, interruption_error
-from app.relay.translate import Sending
+from app.relay.sending import Outgoing
 from app.routing.board import Pick
 from app.routing.outages import LONGEST_REQUESTED
 from app.routing.trip import probe_timeout
@@ -83,12 +83,12 @@ class Upstreams:
         own = (pick.channel.idle_timeout, pick.model.idle_timeout)
         return min((bound for bound in own if bound is not None), default=self.timeouts.idle)
 
-    async def call(self, exchange: Exchange, pick: Pick, sending: Sending) -> aiohttp.ClientResponse:
+    async def call(self, exchange: Exchange, pick: Pick, sending: Outgoing) -> aiohttp.ClientResponse:
         """`call_with` for an attempt of a client's request."""
         return await self.call_with(exchange, pick.channel, pick.key, sending, self.first_byte(pick))
 
     async def call_with(
-        self, exchange: Exchange, channel: Channel, key: ChannelKey, sending: Sending, first_byte: float
+        self, exchange: Exchange, channel: Channel, key: ChannelKey, sending: Outgoing, first_byte: float
     ) -> aiohttp.ClientResponse:
         """Sends the request and waits for the status line, `first_byte` seconds at most. The caller releases the response.
 
@@ -115,7 +115,7 @@ class Upstreams:
         if response.status == 200:
             return response
         try:
-            raise await self._refusal(response, sending.format)
+            raise await self._refusal(response, sending)
         finally:
             response.close()
 
@@ -138,28 +138,29 @@ class Upstreams:
                 raise bad_upstream_response(f"The upstream answered {response.status}.")
             return response.status, body
 
-    async def _post(self, key: ChannelKey, sending: Sending, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+    async def _post(self, key: ChannelKey, sending: Outgoing, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         body, headers = sending.body, key.headers
         if sending.headers:
             headers = headers.copy()
             headers.update(sending.headers)
-        return await self._session.post(
-            sending.url,
+        data: Any = body
+        if not isinstance(body, bytes):
+            headers = headers.copy()
+            headers["content-type"], headers["content-length"] = body.content_type, str(body.size)
+            data = body.chunks()
+        elif len(body) > LARGE_BODY:
             # From a file: aiohttp hands a large bytes object to the socket in one go, which stalls the loop.
-            data=io.BytesIO(body) if len(body) > LARGE_BODY else body,
-            headers=headers,
-            timeout=timeout,
-            allow_redirects=False,
-        )
+            data = io.BytesIO(body)
+        return await self._session.post(sending.url, data=data, headers=headers, timeout=timeout, allow_redirects=False)
 
-    async def _refusal(self, response: aiohttp.ClientResponse, format: Format) -> UpstreamError:
+    async def _refusal(self, response: aiohttp.ClientResponse, sending: Outgoing) -> UpstreamError:
         if 300 <= response.status < 400:
             return bad_upstream_response("The upstream answered with a redirect.")
         try:
             body = await read_start(response.content, MAX_ERROR_BODY)
         except (aiohttp.ClientError, OSError) as error:
             return connection_error(error)
-        refusal = format.read_error(response.status, body)
+        refusal = sending.read_error(response.status, body)
         refusal.pause = refusal.retry_after = _read_pause(response.headers)
         return refusal
 

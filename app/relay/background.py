@@ -98,7 +98,7 @@ class Background:
         if status == 404:  # deleted before it was done: what was produced is anybody's guess
             bill.error = "background_answer_gone"
             return True
-        reply = sending.format.read_reply(body, pick.channel.provider.quirks)
+        reply = sending.read_reply(body)
         if reply.error is not None:
             bill.error = reply.error.code
             bill.usage = reply.usage

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from app.catalog.snapshot import Channel
-from app.core.tokens import count_text
 from app.core.usage import Usage
 from app.errors import UpstreamError
-from app.formats.base import Format, Prompt, Request, Tap
+from app.formats.base import Asked, Dialect, Tap
 from app.ledger.records import Settlement, Status
 from app.ledger.writer import LedgerWriter
 from app.logs import get_log
 from app.relay.admit import Admission
 from app.relay.exchange import Exchange
 from app.relay.plan import Plan
-from app.relay.translate import Conversation, Sending
+from app.relay.sending import Sending
 from app.routing.board import Pick
 
 log = get_log("relaygate.bill")
 
-COUNT_AT_MOST = 200_000
-"""Characters that the tokenizer is given; beyond, the rest is taken in proportion."""
+
+class Dispatch(Protocol):
+    """A client's request on its way to any of its candidates."""
+
+    async def send_to(self, pick: Pick) -> Sending:
+        """The request for one attempt. Raises GatewayError 400 naming a field that its upstream can't be told."""
+
+    async def keep(self, pick: Pick, ids: Sequence[str], usage: Usage | None, *, unfinished: bool) -> None:
+        """Before the client hears the id of an answer that the upstream keeps: from now on it is known whose it is."""
 
 
 @dataclass(slots=True)
@@ -35,11 +43,11 @@ class Bill:
     still works on. `broken`: what cut an answer off that had begun. `upstream_seconds`: waited for in vain.
     """
 
-    format: Format
-    request: Request
+    format: Dialect
+    request: Asked
     plan: Plan
     admission: Admission
-    conversation: Conversation
+    dispatch: Dispatch
     empty_is_free: bool = False
     tells: bool = True
     pick: Pick | None = None
@@ -127,25 +135,5 @@ class Cashier:
 
 
 def _estimate_usage(bill: Bill) -> Usage:
-    """Tokens of the text and the images that went in, and of the text that came out."""
-    spoken = bill.format if bill.sending is None else bill.sending.format
-    produced = spoken.reply_text(bill.answer) if bill.tap is None else bill.tap.produced_text()
-    if bill.tap is not None and bill.tap.opening is not None:  # what went in, by the upstream's own count
-        return replace(bill.tap.opening, output_tokens=max(_count(produced), bill.tap.opening.output_tokens))
-    prompt = bill.format.read_prompt(bill.request.body)
-    return Usage(
-        input_tokens=count_prompt(prompt),
-        output_tokens=_count(produced),
-        input_image_tokens=prompt.image_tokens,
-    )
-
-
-def count_prompt(prompt: Prompt) -> int:
-    """Tokens of the text and the images of a request."""
-    return _count(prompt.text) + prompt.image_tokens
-
-
-def _count(text: str) -> int:
-    if len(text) <= COUNT_AT_MOST:
-        return count_text(text)
-    return count_text(text[:COUNT_AT_MOST]) * len(text) // COUNT_AT_MOST
+    assert bill.sending is not None, "an answer was asked for"
+    return bill.sending.estimate(bill.tap, bill.answer)

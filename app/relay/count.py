@@ -8,12 +8,12 @@ import aiohttp
 
 from app.errors import UpstreamError
 from app.formats.base import Format, Request
-from app.relay.answer import JSON
 from app.relay.attempt import Upstreams, connection_error, interrupted, read_start, redact
-from app.relay.bill import count_prompt
+from app.relay.estimate import count_prompt
 from app.relay.exchange import Exchange, Interrupt
 from app.relay.plan import Plan
-from app.relay.translate import Sending, passed_headers
+from app.relay.sending import JSON, Question
+from app.relay.translate import passed_headers
 from app.routing.board import Board, Pick
 from app.routing.trip import Trip
 
@@ -69,9 +69,9 @@ class Counter:
         body = format.write_request(
             request, model=candidate.upstream_model, output_cap=None, cap_field=channel.provider.cap_field
         )
-        sending = Sending(format, url, body, passed_headers(format, exchange, channel))
+        question = Question(url, body, passed_headers(format, exchange, channel), format.read_error)
         try:
-            response = await self._upstreams.call(exchange, pick, sending)
+            response = await self._upstreams.call(exchange, pick, question)
             try:
                 return await read_start(response.content, MAX_COUNT_ANSWER)
             finally:

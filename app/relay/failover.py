@@ -11,8 +11,8 @@ from app.relay.answer import relay_answer
 from app.relay.attempt import Upstreams, interrupted, redact
 from app.relay.bill import Bill
 from app.relay.exchange import LEDGER_PATIENCE, Exchange, Interrupt
+from app.relay.sending import Sending
 from app.relay.stream import relay_stream
-from app.relay.translate import Sending
 from app.routing.board import Board, Pick
 from app.routing.retry_budget import RetryBudget
 from app.routing.trip import Trip
@@ -83,7 +83,7 @@ class Failover:
     async def _prepare(self, exchange: Exchange, bill: Bill, pick: Pick) -> Sending:
         exchange.allow(self._upstreams.first_byte(pick), Interrupt.FIRST_BYTE_TIMEOUT)
         try:
-            return await bill.conversation.send_to(pick)
+            return await bill.dispatch.send_to(pick)
         except asyncio.CancelledError as error:
             raise interrupted(exchange, error) from error
 

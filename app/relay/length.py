@@ -10,7 +10,7 @@ from app.core.inline_media import spelling_of
 from app.core.tokens import bound_of_request
 from app.errors import invalid_request
 from app.formats.base import Format, Request
-from app.relay.bill import count_prompt
+from app.relay.estimate import count_prompt
 from app.relay.plan import Plan
 
 LARGE_BODY = 1024 * 1024

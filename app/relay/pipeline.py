@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from app.accounts.principals import Principal, Principals
 from app.catalog.catalog import Catalog
 from app.catalog.snapshot import Model, Snapshot
 from app.errors import Blame, GatewayError, Kind
-from app.formats.base import Format, Request
+from app.formats.base import Dialect, Format, Request
 from app.ledger.waiting import WaitingRoom
 from app.logs import get_log
 from app.relay.admit import admit
@@ -43,6 +43,10 @@ log = get_log("relaygate.relay")
 
 SLOW_BODY = 0.5
 """Seconds to read a body after which it is asked once more whose key it is: a revoked key is dead within one."""
+
+
+Admit = Callable[[Exchange], Awaitable[tuple[Bill, Trip] | None]]
+"""Takes a request in: what it may cost is held, and which channels may answer it is known. None: it has been answered."""
 
 
 class Detour(Protocol):
@@ -99,19 +103,23 @@ class Relay:
         self._counter = Counter(upstreams, board)
 
     async def serve(self, format: Format, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request, errors included, in the client's format."""
-        exchange = Exchange(scope, receive, send)
-        if format.request_id_header is not None:
-            exchange.extra_headers.append((format.request_id_header, exchange.label.encode()))
+        """Answers one chat request, errors included, in the client's format."""
+        await self.run(format, Exchange(scope, receive, send), partial(self._admit, format))
+
+    async def run(self, dialect: Dialect, exchange: Exchange, admit: Admit) -> None:
+        """Admits one request, and has it answered and paid for; whatever goes wrong is told in the client's dialect."""
+        if dialect.request_id_header is not None:
+            exchange.extra_headers.append((dialect.request_id_header, exchange.label.encode()))
         self.watch.open.add(exchange)
         bill: Bill | None = None
         failure: GatewayError | None = None
         try:
-            bill = await self._admit(format, exchange)
-            if bill is not None:
+            admitted = await admit(exchange)
+            if admitted is not None:
+                bill, trip = admitted
                 if exchange.waited:
                     await self._check_again(exchange)
-                await self._failover.deliver(exchange, bill, self._trip(exchange, bill))
+                await self._failover.deliver(exchange, bill, trip)
         except GatewayError as error:
             failure = error.with_traceback(None)  # else it and this frame keep each other, and the body, alive
         except asyncio.CancelledError as error:
@@ -130,10 +138,10 @@ class Relay:
                 self._close(bill, exchange)
         if failure is not None:
             framing = None if bill is None or not bill.request.stream else bill.request.framing
-            await send_error(exchange, format, failure, framing)
-        self._observer.record(exchange, format.name, bill, failure)
+            await send_error(exchange, dialect, failure, framing)
+        self._observer.record(exchange, dialect.name, bill, failure)
 
-    async def _admit(self, format: Format, exchange: Exchange) -> Bill | None:
+    async def _admit(self, format: Format, exchange: Exchange) -> tuple[Bill, Trip] | None:
         """None: the request took the detour, or asked for a count, and has been answered."""
         settings = self._settings
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
@@ -176,7 +184,7 @@ class Relay:
             remember=partial(self._kept.remember, principal),
             fetch=self._fetch,
         )
-        return Bill(
+        bill = Bill(
             format,
             request,
             plan,
@@ -185,20 +193,13 @@ class Relay:
             empty_is_free=not settings.charge_empty_answers,
             tells=settings.answer_headers,
         )
-
-    def _trip(self, exchange: Exchange, bill: Bill) -> Trip:
-        plan, request = bill.plan, bill.request
         place = None
         if plan.pin is None:
-            place = stickiness_of(bill.admission.hold.account_id, request, exchange.scope["headers"])
-        return Trip(
-            self._board,
-            plan.legs,
-            stream=request.stream,
-            tokens=bill.admission.input_tokens,
-            place=place,
-            pin=plan.pin,
+            place = stickiness_of(principal.account_id, request, exchange.scope["headers"])
+        trip = Trip(
+            self._board, plan.legs, stream=request.stream, tokens=admission.input_tokens, place=place, pin=plan.pin
         )
+        return bill, trip
 
     async def _read(self, format: Format, exchange: Exchange) -> tuple[Request, Sequence[str], bool]:
         """The request, the models that it names as stand-ins, and whether it only asks for a count."""
@@ -235,7 +236,7 @@ class Relay:
         await authenticate(exchange.scope, self.principals, self._settings.trusted_proxies)
 
 
-async def send_error(exchange: Exchange, format: Format, error: GatewayError, framing: str | None = None) -> None:
+async def send_error(exchange: Exchange, format: Dialect, error: GatewayError, framing: str | None = None) -> None:
     """An error as a whole answer; nothing, where an answer has been ended already or nobody is there to read it.
 
     A bug in the middle of a stream ends it with an error frame: cut off, it might pass for whole.

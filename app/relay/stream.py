@@ -9,12 +9,12 @@ from contextlib import suppress
 import aiohttp
 
 from app.errors import GatewayError, Kind, UpstreamError, bad_upstream_response
-from app.formats.base import Format, Tap
+from app.formats.base import Tap
 from app.relay.answer import SHORTEST_SECRET, answer_headers, own_headers
 from app.relay.attempt import MAX_ERROR_BODY, Upstreams, connection_error, interrupted, read_start, redact
 from app.relay.bill import Bill
 from app.relay.exchange import Exchange, Interrupt
-from app.relay.translate import Sending
+from app.relay.sending import Sending
 from app.routing.board import Pick
 
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
@@ -33,20 +33,20 @@ async def relay_stream(
     ends the stream itself, errors included: `bill.broken` has them.
     """
     channel = pick.channel
-    tap = bill.conversation.open_tap(sending, channel)
+    tap = sending.open_tap()
     bill.tap = tap
     idle, write = upstreams.idle(pick), upstreams.timeouts.write
     try:
         response = await upstreams.call(exchange, pick, sending)
         try:
-            await _check_type(response, sending.format, channel.provider.quirks)
+            content_type = await _check_type(response, sending)
             head = await _first_frames(response, exchange, tap)
             exchange.first_byte = asyncio.get_running_loop().time()
             answered()
             keeps = bill.request.kept and not sending.converted
             if keeps:
                 await _keep(bill, pick, tap, unfinished=bill.request.background)
-            await _start(exchange, response, bill, sending)
+            await _start(exchange, response, bill, sending, content_type)
             last = await _pass(exchange, response, tap, head, idle, write, pick.key.secret.encode())
             if keeps:
                 await _keep(bill, pick, tap)
@@ -87,20 +87,25 @@ async def _first_frames(response: aiohttp.ClientResponse, exchange: Exchange, ta
     return head
 
 
-async def _check_type(response: aiohttp.ClientResponse, format: Format, quirks: frozenset[str]) -> None:
-    """A stream was asked for. JSON instead may be an error with status 200; anything else is no answer."""
-    content_type = response.headers.get("content-type", "").lower()
-    if "text/event-stream" in content_type:
-        return
-    if "json" in content_type:
-        error = format.read_reply(await read_start(response.content, MAX_ERROR_BODY), quirks).error
+async def _check_type(response: aiohttp.ClientResponse, sending: Sending) -> bytes:
+    """The content type of the client's stream. A stream was asked for: JSON instead may be an error with status 200; anything
+    else is no answer.
+    """
+    said = response.headers.get("content-type", "").lower()
+    content_type = sending.stream_type(said)
+    if content_type is not None:
+        return content_type
+    if "json" in said:
+        error = sending.read_reply(await read_start(response.content, MAX_ERROR_BODY)).error
         if error is not None:
             raise error
-    raise bad_upstream_response("The upstream didn't answer with an event stream.")
+    raise bad_upstream_response("The upstream didn't answer with a stream of the type that was asked for.")
 
 
-async def _start(exchange: Exchange, response: aiohttp.ClientResponse, bill: Bill, sending: Sending) -> None:
-    headers = answer_headers(response, bill.format.stream_types[bill.request.framing], sending.dropped)
+async def _start(
+    exchange: Exchange, response: aiohttp.ClientResponse, bill: Bill, sending: Sending, content_type: bytes
+) -> None:
+    headers = answer_headers(response, content_type, sending.dropped)
     headers.append((b"cache-control", b"no-cache"))
     headers.append((b"x-accel-buffering", b"no"))  # nginx would gather the stream otherwise
     own_headers(headers, bill, exchange)
@@ -143,7 +148,7 @@ async def _pass(
 
 async def _keep(bill: Bill, pick: Pick, tap: Tap, *, unfinished: bool = False) -> None:
     if tap.id is not None:
-        await bill.conversation.keep(pick, (tap.id, *tap.parts), tap.usage, unfinished=unfinished)
+        await bill.dispatch.keep(pick, (tap.id, *tap.parts), tap.usage, unfinished=unfinished)
 
 
 async def _end(exchange: Exchange, tap: Tap, last: bytes, write: float, secret: bytes) -> None:

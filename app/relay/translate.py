@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from yarl import URL
 
@@ -14,10 +14,13 @@ from app.catalog.snapshot import Candidate, Channel
 from app.core.conversation import Ask
 from app.core.custom_tools import Unwrapper, custom_names, unwrap_answer
 from app.core.usage import Usage
-from app.formats.base import Format, Request, Stamp, Tap, Target
+from app.errors import UpstreamError
+from app.formats.base import Format, Reply, Request, Stamp, Tap, Target
 from app.relay.converter import Converter
+from app.relay.estimate import count_long_text, count_prompt
 from app.relay.exchange import Exchange
 from app.relay.inline import NO_IMAGE_URLS, Fetch, inline_images
+from app.relay.sending import JSON
 from app.routing.board import Pick
 
 MAX_DROPPED = 1000
@@ -27,18 +30,39 @@ IMAGE_URL = re.compile(rb'"(?:image_)?url"\s*:\s*"https?:')
 
 
 @dataclass(frozen=True, slots=True)
-class Sending:
-    """One attempt's request. `format` is what the upstream speaks; `converted`: not what the client speaks.
+class ChatSending:
+    """See `app.relay.sending.Sending`. `format` is what the upstream speaks."""
 
-    `headers` go over the channel's own. `dropped`: the client's fields that were left out.
-    """
-
+    conversation: Conversation
     format: Format
+    channel: Channel
     url: URL
     body: bytes
     headers: Mapping[str, str] | None = None
     converted: bool = False
     dropped: tuple[str, ...] = ()
+
+    @property
+    def read_error(self) -> Callable[[int, bytes], UpstreamError]:
+        return self.format.read_error
+
+    def answer_type(self, said: str) -> bytes:
+        return JSON
+
+    def read_reply(self, answer: bytes) -> Reply:
+        return self.format.read_reply(answer, self.channel.provider.quirks)
+
+    async def write_answer(self, answer: bytes) -> bytes:
+        return await self.conversation.convert_answer(self, answer) if self.converted else answer
+
+    def stream_type(self, said: str) -> bytes | None:
+        return self.conversation.stream_type if "text/event-stream" in said else None
+
+    def open_tap(self) -> Tap:
+        return self.conversation.open_tap(self)
+
+    def estimate(self, tap: Tap | None, answer: bytes) -> Usage:
+        return self.conversation.estimate(tap, self.format.reply_text(answer) if tap is None else tap.produced_text())
 
 
 class Conversation:
@@ -91,7 +115,7 @@ class Conversation:
         assert self._ask is not None, "nothing has been converted"
         return self._ask
 
-    async def send_to(self, pick: Pick) -> Sending:
+    async def send_to(self, pick: Pick) -> ChatSending:
         """The request for one attempt. Raises GatewayError 400 naming a field that its upstream can't be told."""
         candidate, channel = pick.candidate, pick.channel
         self._default_cap = pick.model.max_output_tokens or self._least_cap
@@ -106,7 +130,7 @@ class Conversation:
     def _has_pictures_to_fetch(self, channel: Channel) -> bool:
         return NO_IMAGE_URLS in channel.provider.quirks and IMAGE_URL.search(self.request.body) is not None
 
-    def _pass(self, candidate: Candidate) -> Sending:
+    def _pass(self, candidate: Candidate) -> ChatSending:
         channel, client, request = candidate.channel, self._client, self.request
         body = client.write_request(
             request,
@@ -115,9 +139,9 @@ class Conversation:
             cap_field=channel.provider.cap_field,
         )
         url = channel.endpoints[client.name].url(candidate.upstream_model, stream=request.stream)
-        return Sending(client, url, body, passed_headers(client, self._exchange, channel))
+        return ChatSending(self, client, channel, url, body, passed_headers(client, self._exchange, channel))
 
-    async def _convert(self, candidate: Candidate, spoken: Format) -> Sending:
+    async def _convert(self, candidate: Candidate, spoken: Format) -> ChatSending:
         channel, request = candidate.channel, self.request
         # Kept for the next candidate: what was fetched isn't fetched again.
         ask = self._ask = await inline_images(await self._read(), channel.provider.quirks, self._fetch)
@@ -133,7 +157,7 @@ class Conversation:
         url = channel.endpoints[spoken.name].url(candidate.upstream_model, stream=request.stream)
         headers = {name: value for name, value in written.headers.items() if name not in channel.fixed_headers}
         converted = spoken is not self._client
-        return Sending(spoken, url, written.body, headers, converted=converted, dropped=written.dropped)
+        return ChatSending(self, spoken, channel, url, written.body, headers, converted, written.dropped)
 
     async def _read(self) -> Ask:
         """Raises GatewayError 400 naming a field that can't be converted."""
@@ -148,9 +172,13 @@ class Conversation:
         tokens = None if usage is None else usage.input_tokens + usage.output_tokens
         await self._remember(pick.model, pick.channel.id, pick.key.number, ids, tokens=tokens, unfinished=unfinished)
 
-    def open_tap(self, sending: Sending, channel: Channel) -> Tap:
+    @property
+    def stream_type(self) -> bytes:
+        return self._client.stream_types[self.request.framing]
+
+    def open_tap(self, sending: ChatSending) -> Tap:
         """What follows the upstream's stream, and makes the client's out of it."""
-        quirks = channel.provider.quirks
+        quirks = sending.channel.provider.quirks
         if not sending.converted:
             return self._client.open_tap(self.request, quirks)
         writer = self._client.open_writer(self.request, self.ask, self.stamp)
@@ -158,17 +186,27 @@ class Conversation:
         unwrapper = Unwrapper(custom) if custom else None
         return Converter(sending.format.open_reader(quirks), writer, unwrapper, comments=self._client.comments)
 
-    async def convert_answer(self, sending: Sending, channel: Channel, answer: bytes) -> bytes:
+    async def convert_answer(self, sending: ChatSending, answer: bytes) -> bytes:
         """A whole answer in the client's format. Raises UpstreamError for what is no answer."""
         large = len(answer) > LARGE_BODY
         convert = self._convert_answer
-        return (
-            await asyncio.to_thread(convert, sending, channel, answer) if large else convert(sending, channel, answer)
-        )
+        return await asyncio.to_thread(convert, sending, answer) if large else convert(sending, answer)
 
-    def _convert_answer(self, sending: Sending, channel: Channel, answer: bytes) -> bytes:
-        read = unwrap_answer(sending.format.read_answer(answer, channel.provider.quirks), custom_names(self.ask))
+    def _convert_answer(self, sending: ChatSending, answer: bytes) -> bytes:
+        quirks = sending.channel.provider.quirks
+        read = unwrap_answer(sending.format.read_answer(answer, quirks), custom_names(self.ask))
         return self._client.write_answer(read, self.request, self.ask, self.stamp)
+
+    def estimate(self, tap: Tap | None, produced: str) -> Usage:
+        """Tokens of the text and the images that went in, and of the text that came out."""
+        if tap is not None and tap.opening is not None:  # what went in, by the upstream's own count
+            return replace(tap.opening, output_tokens=max(count_long_text(produced), tap.opening.output_tokens))
+        prompt = self._client.read_prompt(self.request.body)
+        return Usage(
+            input_tokens=count_prompt(prompt),
+            output_tokens=count_long_text(produced),
+            input_image_tokens=prompt.image_tokens,
+        )
 
 
 def passed_headers(format: Format, exchange: Exchange, channel: Channel) -> Mapping[str, str] | None:

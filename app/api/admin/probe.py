@@ -20,7 +20,7 @@ from app.formats.base import Format, Target
 from app.relay.attempt import Upstreams, connection_error
 from app.relay.exchange import Exchange
 from app.relay.exchange import Message as Received
-from app.relay.translate import Sending
+from app.relay.sending import Question
 
 TIMEOUT = 30.0
 MAX_ANSWER = 1024 * 1024
@@ -99,7 +99,7 @@ async def _ask(
     target = Target(upstream_model, MAX_OUTPUT, MAX_OUTPUT, provider.cap_field, provider.quirks)
     written = format.write_ask(ask, target)
     url = channel.endpoints[spoken].url(upstream_model, stream=False)
-    sending = Sending(format, url, written.body, written.headers)
+    sending = Question(url, written.body, written.headers, format.read_error)
     exchange = Exchange({}, _no_client, _no_client)
     response = await upstreams.call_with(exchange, channel, channel.keys[0], sending, TIMEOUT)
     try:

@@ -25,8 +25,8 @@ from app.media.follow import Follower
 from app.media.rules.urls import check_urls
 from app.media.task import Source, Task
 from app.media.view import View
-from app.relay.answer import JSON
 from app.relay.exchange import LEDGER_PATIENCE, Exchange, Interrupt, interruption_error
+from app.relay.sending import JSON
 from app.relay.stream import EVENT_STREAM
 
 log = get_log("relaygate.media")
