@@ -44,6 +44,7 @@ from app.relay.bill import Cashier
 from app.relay.kept import KeptAnswers
 from app.relay.observe import Observer
 from app.relay.pipeline import Relay
+from app.relay.surface import SurfaceRelay
 from app.relay.watch import Watch
 from app.routing.alerts import Alerts
 from app.routing.board import Board
@@ -117,12 +118,18 @@ class Services:
         self.observer = Observer(self.registry, self.watch, self.ledger, self.board)
         self._stack = AsyncExitStack()
         self._relay: Relay | None = None
+        self._surface_relay: SurfaceRelay | None = None
         self._upstreams: Upstreams | None = None
 
     @property
     def relay(self) -> Relay:
         assert self._relay is not None, "services aren't started"
         return self._relay
+
+    @property
+    def surface_relay(self) -> SurfaceRelay:
+        assert self._surface_relay is not None, "services aren't started"
+        return self._surface_relay
 
     @property
     def upstreams(self) -> Upstreams:
@@ -172,6 +179,9 @@ class Services:
                 self.background,
                 self._fetch_image,
                 self.board,
+            )
+            self._surface_relay = SurfaceRelay(
+                self.settings, self._relay, self.principals, self.catalog, self.waiting_room, self.board
             )
             self._relay.detour = ChatVideo(
                 self.catalog,

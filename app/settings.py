@@ -46,6 +46,9 @@ class Settings(BaseSettings):
         default_factory=list, description="CIDRs beyond the public internet that URLs given by users may lead to"
     )
     max_body_mb: int = Field(64, ge=1, le=2048, description="Largest request body, after decompression")
+    max_upload_mb: int = Field(
+        512, ge=1, le=16_384, description="Largest form with files; those lie on disk, in data_dir, while they are sent"
+    )
     max_answer_mb: int = Field(64, ge=1, le=2048, description="Largest non-streamed upstream answer")
     connect_timeout: float = Field(10.0, gt=0)
     first_byte_timeout: float = Field(600.0, gt=0, description="From the request to the first byte of the answer")
@@ -140,6 +143,11 @@ class Settings(BaseSettings):
     @property
     def max_body_bytes(self) -> int:
         return self.max_body_mb * 1024 * 1024
+
+    @property
+    def max_upload_bytes(self) -> int:
+        # A form is a little larger than the file in it.
+        return (self.max_upload_mb + 1) * 1024 * 1024
 
     @property
     def max_answer_bytes(self) -> int:

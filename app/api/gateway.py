@@ -12,6 +12,7 @@ from app.core.ids import new_id, request_label
 from app.formats.base import Format
 from app.relay.exchange import Message, Receive, Scope, Send
 from app.services import Services
+from app.surfaces import SURFACES
 from app.wire.guard import Guard, Limits
 
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -27,6 +28,7 @@ class Gateway:
         self._services = services
         self._formats = {path: format for format in formats for path in (*format.client_paths, *format.count_paths)}
         self._model_paths = {path: format for format in formats for path in format.model_paths}
+        self._surfaces = {path: surface for surface in SURFACES for path in surface.paths}
         self._rest = rest
         settings = services.settings
         self.guard = Guard(
@@ -46,6 +48,10 @@ class Gateway:
                 format = self._formats.get(path) or self._of_model_path(path)
                 if format is not None:
                     await self._services.relay.serve(format, scope, receive, send)
+                    return
+                surface = self._surfaces.get(path)
+                if surface is not None:
+                    await self._services.surface_relay.serve(surface, scope, receive, send)
                     return
             send = _with_request_id(scope, send)
         await self._rest(scope, receive, send)

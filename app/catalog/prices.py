@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any
 
 from app.catalog.variants import Condition, Fault, Place, PriceError, Variant, read_condition, write_condition
@@ -27,6 +28,20 @@ OUTPUT_KINDS = ("output_audio_mtok", "output_image_mtok", "output_reasoning_mtok
 """genai-prices' names: dollars per million tokens. Kinds inside plain input and plain output."""
 
 PIECES = ("per_image", "per_video", "per_second", "per_minute", "per_kchar", "per_search_unit")
+
+COUNTED_BY: Mapping[str, str] = MappingProxyType(
+    {
+        "per_image": "images",
+        "per_video": "videos",
+        "per_second": "milliseconds",
+        "per_minute": "milliseconds",
+        "per_kchar": "characters",
+        "per_search_unit": "search_units",
+    }
+)
+"""What of a usage each piece's amount is multiplied with."""
+
+TOKENS = "tokens"
 
 _PIECE_SCALE = 3
 """A minute is 60,000 milliseconds, which divides three millions and not one: with pieces, sums are in thirds."""
@@ -120,6 +135,24 @@ class Price:
             if when.holds(usage):
                 return price
         return self
+
+    def counts(self) -> frozenset[str]:
+        """What of a usage it asks for: the names of counts of pieces, and `TOKENS`."""
+        named = {
+            name
+            for price in (self, *(choice for _, choice in self._choices))
+            for name in AMOUNTS
+            if getattr(price, name)
+        }
+        return frozenset(COUNTED_BY.get(name, TOKENS) for name in named if name != "per_call")
+
+    def worst_of(self, usage: Usage, ratio_ppm: int = PPM, group_ppm: int = PPM) -> int:
+        """The most that a call which uses no more than this can cost, whatever the kind of its tokens, and whichever variant
+        applies.
+        """
+        dearest: dict[str, Any] = {piece: amount for piece in PIECES if (amount := _dearest(self, piece))}
+        cost = Price(**dearest).cost(usage, ratio_ppm, group_ppm)
+        return min(MAX_COST, cost + self.worst_cost(usage.input_tokens, usage.output_tokens, ratio_ppm, group_ppm))
 
     def worst_input(self, input_tokens: int | None = None) -> int:
         """The dearest kind of input token in a call of so many at most (None: any), per million: what a hold must assume."""

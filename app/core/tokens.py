@@ -21,6 +21,9 @@ _PLAIN = b"abcdefghijklmnopqrstuvwxyz "
 
 _SAMPLE = 4096
 
+COUNT_AT_MOST = 200_000
+"""Characters of a text that the tokenizer is given for an estimate."""
+
 MAX_READ = 64
 """Inline images of one request whose size is read for a hold, which bounds its time; any further one counts as the dearest of
 its detail."""
@@ -39,10 +42,10 @@ def bound_of_request(body: bytes, conversation: msgspec.Raw | None = None, spell
     """
     if may_have_media(body, spelling) or (b"\\u00" in body and _DISGUISE.search(body)):
         return _bound_with_media(body, body if conversation is None else bytes(conversation), spelling)
-    return _bound_of_text(body)
+    return bound_of_text(body)
 
 
-def _bound_of_text(text: bytes) -> int:
+def bound_of_text(text: bytes) -> int:
     """A third of a token for each small letter and space, two thirds for any other byte, the JSON's own included.
 
     English has 4 to 4.5 UTF-8 bytes a token in cl100k_base, code about 3; Chinese, numbers and minified JSON have 1.5 to 2.7.
@@ -75,7 +78,7 @@ def _bound_with_media(body: bytes, conversation: bytes, spelling: Spelling) -> i
                 size = read_base64(conversation[start : min(end, start + PREFIX)])
         tokens += image_tokens(piece.detail, size) if piece.is_image else MOST
     text.append(conversation[at:])
-    return _bound_of_text(b"".join(text)) + beside * 2 // 3 + tokens
+    return bound_of_text(b"".join(text)) + beside * 2 // 3 + tokens
 
 
 def _spelt_plainly(body: bytes) -> bytes:
@@ -98,3 +101,10 @@ def count_text(text: str) -> int:
     # A lone surrogate (half of a character, as some upstreams send) can't be encoded as UTF-8.
     clean = text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
     return len(_encoding().encode_ordinary(clean))
+
+
+def count_long_text(text: str) -> int:
+    """Tokens of a text of any length: beyond the first part, the rest is taken in proportion."""
+    if len(text) <= COUNT_AT_MOST:
+        return count_text(text)
+    return count_text(text[:COUNT_AT_MOST]) * len(text) // COUNT_AT_MOST

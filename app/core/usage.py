@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -68,6 +68,13 @@ class Usage:
         return counts
 
 
+def sum_usage(one: Usage, other: Usage) -> Usage:
+    """Both together; what a price depends on is the later one's."""
+    counts = {name: getattr(one, name) + getattr(other, name) for name in _COUNTS}
+    return replace(other, **counts)
+
+
+_COUNTS = tuple(f.name for f in fields(Usage) if f.name not in ("service_tier", "traits"))
 _DETAILS = tuple(f.name for f in fields(Usage) if f.name not in ("input_tokens", "output_tokens", "traits"))
 
 

@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 
 from app.core.conversation import Answer, Ask, Event
+from app.core.tokens import count_long_text
 from app.core.usage import Usage
 from app.errors import GatewayError, UpstreamError
 from app.formats.fields import Fate, Field
@@ -69,6 +70,10 @@ class Prompt:
 
     text: str
     image_tokens: int
+
+    def count(self) -> int:
+        """Tokens of all of it, by our own tokenizer; takes its time."""
+        return count_long_text(self.text) + self.image_tokens
 
 
 @dataclass(frozen=True, slots=True)

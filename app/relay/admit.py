@@ -16,6 +16,7 @@ from app.ledger.waiting import WaitingRoom
 from app.relay.exchange import Exchange
 from app.relay.limits import limit_headers, read_standing, refusal_error
 from app.relay.plan import Plan
+from app.surfaces.base import SurfaceRequest
 
 LEAST_OUTPUT = 16
 """Output tokens, per choice, below which an answer is of no use: a balance that can't cover them is exhausted."""
@@ -54,11 +55,7 @@ async def admit(
     """
     caps = {leg.model.name: _output_cap(request, leg.model, default_cap) for leg in plan.legs}
     ask = _make_ask(principal, plan, request, exchange, format, bound, caps)
-    hold = await waiting_room.hold(ask, exchange.wait_in_line)
-    if ask.tokens is not None:
-        exchange.extra_headers += limit_headers(read_standing(ask.standing))
-    if isinstance(hold, Refusal):
-        raise refusal_error(hold, ask.standing)
+    hold = await _hold(waiting_room, ask, exchange)
     if hold.amount >= ask.want:
         return Admission(hold, None, ask.input_tokens, ask.ratio_ppm)
     output_cap = min(
@@ -67,6 +64,55 @@ async def admit(
     )
     exchange.extra_headers.append((b"x-relaygate-output-cap", b"%d" % output_cap))
     return Admission(hold, output_cap, ask.input_tokens, ask.ratio_ppm)
+
+
+async def admit_surface(
+    waiting_room: WaitingRoom,
+    principal: Principal,
+    plan: Plan,
+    request: SurfaceRequest,
+    exchange: Exchange,
+    *,
+    format: str,
+) -> Admission:
+    """The same for what isn't chat: holds the price of the most that it may use, all of it or nothing."""
+    likely, first = plan.likely, plan.legs[0].model
+    fair = request.fair
+
+    def worst(model: Model) -> int:
+        assert model.dearest is not None, "planned models have a price"
+        return model.dearest.worst_of(request.most, principal.ratio_ppm, model.group_ppm)
+
+    want = plan.dearest(worst)
+    ask = Ask(
+        account_id=principal.account_id,
+        key_id=principal.key_id,
+        id=new_id(),
+        request_id=exchange.id,
+        want=want,
+        minimum=want,
+        orphan_charge=min(want, likely.price.cost(fair, principal.ratio_ppm, first.group_ppm)),
+        input_tokens=fair.input_tokens,
+        model=first.name,
+        format=format,
+        stream=request.stream,
+        price_id=likely.price_id,
+        ratio_ppm=principal.ratio_ppm,
+        group_ppm=first.group_ppm,
+        tokens=fair.input_tokens if principal.limited else None,
+        reply=asyncio.get_running_loop().create_future(),
+    )
+    hold = await _hold(waiting_room, ask, exchange)
+    return Admission(hold, None, ask.input_tokens, ask.ratio_ppm)
+
+
+async def _hold(waiting_room: WaitingRoom, ask: Ask, exchange: Exchange) -> Hold:
+    hold = await waiting_room.hold(ask, exchange.wait_in_line)
+    if ask.tokens is not None:
+        exchange.extra_headers += limit_headers(read_standing(ask.standing))
+    if isinstance(hold, Refusal):
+        raise refusal_error(hold, ask.standing)
+    return hold
 
 
 def _affordable(model: Model, amount: int, bound: int, ratio_ppm: int) -> int:

@@ -9,7 +9,6 @@ import aiohttp
 from app.errors import UpstreamError
 from app.formats.base import Format, Request
 from app.relay.attempt import Upstreams, connection_error, interrupted, read_start, redact
-from app.relay.estimate import count_prompt
 from app.relay.exchange import Exchange, Interrupt
 from app.relay.plan import Plan
 from app.relay.sending import JSON, Question
@@ -83,4 +82,4 @@ class Counter:
 
 
 def _estimate(format: Format, request: Request) -> int:
-    return count_prompt(format.read_prompt(request.body))
+    return format.read_prompt(request.body).count()

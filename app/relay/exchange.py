@@ -18,6 +18,9 @@ Send = Callable[[Message], Awaitable[None]]
 
 NEVER = float("inf")
 
+CUT = "relaygate.cut"
+"""Where a request's scope has a function that closes its connection (`app/wire/protocol.py`)."""
+
 LEDGER_PATIENCE = 5.0
 """Seconds that a request waits for its key and its hold before it is told that the gateway has no database."""
 
@@ -177,6 +180,13 @@ class Exchange:
         headers.append((b"content-length", b"%d" % len(body)))
         await self.start(status, headers)
         await self.write(body, more=False)
+
+    def cut(self) -> None:
+        """Ends the connection in the middle of an answer, so that nobody takes it for whole."""
+        self.deadline = NEVER
+        cut: Callable[[], None] | None = self.scope.get(CUT)
+        if cut is not None:
+            cut()
 
 
 def interruption_error(reason: Interrupt) -> GatewayError:

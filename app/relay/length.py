@@ -10,7 +10,6 @@ from app.core.inline_media import spelling_of
 from app.core.tokens import bound_of_request
 from app.errors import invalid_request
 from app.formats.base import Format, Request
-from app.relay.estimate import count_prompt
 from app.relay.plan import Plan
 
 LARGE_BODY = 1024 * 1024
@@ -36,7 +35,7 @@ async def within_context(format: Format, request: Request, plan: Plan, bound: in
     """
     if all(leg.model.context_window is None or bound <= leg.model.context_window for leg in plan.legs):
         return plan
-    counted = await asyncio.to_thread(lambda: count_prompt(format.read_prompt(request.body)))
+    counted = await asyncio.to_thread(lambda: format.read_prompt(request.body).count())
     surely = SURELY if request.body.isascii() else SURELY_FOREIGN
     legs = tuple(
         leg for leg in plan.legs if leg.model.context_window is None or counted <= leg.model.context_window * surely

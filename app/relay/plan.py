@@ -12,8 +12,9 @@ from app.errors import Blame, GatewayError, Kind, invalid_request
 from app.formats.base import Request
 from app.relay.kept import Ground
 from app.relay.needs import needs_of
-from app.routing.tiers import TierBook, make_tiers
+from app.routing.tiers import Speech, TierBook, make_tiers
 from app.routing.trip import Leg, Pin
+from app.surfaces.base import Surface, SurfaceRequest
 
 UNKNOWN_CONTEXT = 32_000
 """Tokens that are held for what an answer was made of while its stream hasn't told, at a model of unknown context."""
@@ -79,6 +80,29 @@ def make_plan(
     return Plan(model, _able(legs, request))
 
 
+def make_surface_plan(
+    snapshot: Snapshot, book: TierBook, principal: Principal, request: SurfaceRequest, surface: Surface
+) -> Plan:
+    """The same for what isn't chat: the model, and those that the operator lets stand in for it.
+
+    Raises GatewayError: 404 unknown model, or one of another kind; 403 not for this key; 503 no channel or no price.
+    """
+    model = _allowed_model(snapshot, principal, request.model, kinds=surface.kinds)
+    models = [model]
+    for name in model.fallbacks:
+        stand_in = snapshot.find(name)
+        if stand_in is not None and stand_in.kind in surface.kinds and _may_call(principal, name, stand_in):
+            models.append(stand_in)
+    legs = [
+        Leg(model, tiers)
+        for model in {model.name: model for model in models}.values()
+        if model.dearest is not None and (tiers := book.tiers(model, surface.name, request.wire))
+    ]
+    if not legs:
+        raise model_not_priced(request.model, model) if model.dearest is None else no_channel(request.model)
+    return Plan(model, tuple(legs))
+
+
 def _able(legs: list[Leg], request: Request) -> tuple[Leg, ...]:
     """Without models that lack what the request asks for. Raises GatewayError 400 where none is left."""
     if not any(leg.model.lacks or any(tier.picky for tier in leg.tiers) for leg in legs):
@@ -105,12 +129,19 @@ def _pinned_plan(model: Model, request: Request, format: str, ground: Ground) ->
         raise no_channel(request.model)
     kept_tokens = (model.context_window or UNKNOWN_CONTEXT) if ground.tokens is None else ground.tokens
     pin = Pin(ground.channel_id, ground.channel_key)
-    return Plan(model, (Leg(model, make_tiers(candidates, format)),), pin, kept_tokens)
+    return Plan(model, (Leg(model, make_tiers(candidates, Speech(format))),), pin, kept_tokens)
 
 
-def _allowed_model(snapshot: Snapshot, principal: Principal, name: str, param: str = "model") -> Model:
+CHAT = frozenset({"chat"})
+
+
+def _allowed_model(
+    snapshot: Snapshot, principal: Principal, name: str, param: str = "model", kinds: frozenset[str] = CHAT
+) -> Model:
     model = snapshot.find(name)
-    if model is None or model.kind != "chat":
+    if model is None:
+        raise unknown_model(name, param)
+    if model.kind not in kinds:
         raise unknown_model(name, param)
     if not _may_call(principal, name, model):
         raise model_not_allowed(name, param)

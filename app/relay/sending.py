@@ -79,5 +79,8 @@ class Sending(Outgoing, Protocol):
     def open_tap(self) -> Tap:
         """What follows the upstream's stream, and makes the client's out of it."""
 
+    def usage_of(self, tap: Tap) -> Usage | None:
+        """What a stream has told so far, if it is all that its price asks for."""
+
     def estimate(self, tap: Tap | None, answer: bytes) -> Usage:
         """What was used, where the upstream hasn't told; takes its time, so it belongs into a thread."""

@@ -66,7 +66,7 @@ async def relay_stream(
     except UpstreamError as error:
         await _break(exchange, bill, redact(error, channel), write)
     finally:
-        bill.usage = tap.usage
+        bill.usage = sending.usage_of(tap)
         if bill.request.background and tap.id is not None and tap.usage is None and not sending.converted:
             bill.unfinished_id = tap.id  # the upstream goes on without a listener
 
@@ -179,6 +179,11 @@ async def _break(exchange: Exchange, bill: Bill, error: GatewayError, write: flo
     bill.error = error.code
     if isinstance(error, UpstreamError):
         bill.broken = error.with_traceback(None)
-    if not exchange.gone:
-        exchange.allow(write, Interrupt.WRITE_TIMEOUT)
-        await exchange.write(bill.format.write_stream_error(error, bill.request.framing), more=False)
+    if exchange.gone:
+        return
+    frame = bill.format.write_stream_error(error, bill.request.framing)
+    if not frame:  # a file: cut off, or it would pass for whole
+        exchange.cut()
+        return
+    exchange.allow(write, Interrupt.WRITE_TIMEOUT)
+    await exchange.write(frame, more=False)

@@ -13,11 +13,11 @@ from yarl import URL
 from app.catalog.snapshot import Candidate, Channel
 from app.core.conversation import Ask
 from app.core.custom_tools import Unwrapper, custom_names, unwrap_answer
+from app.core.tokens import count_long_text
 from app.core.usage import Usage
 from app.errors import UpstreamError
 from app.formats.base import Format, Reply, Request, Stamp, Tap, Target
 from app.relay.converter import Converter
-from app.relay.estimate import count_long_text, count_prompt
 from app.relay.exchange import Exchange
 from app.relay.inline import NO_IMAGE_URLS, Fetch, inline_images
 from app.relay.sending import JSON
@@ -60,6 +60,9 @@ class ChatSending:
 
     def open_tap(self) -> Tap:
         return self.conversation.open_tap(self)
+
+    def usage_of(self, tap: Tap) -> Usage | None:
+        return tap.usage
 
     def estimate(self, tap: Tap | None, answer: bytes) -> Usage:
         return self.conversation.estimate(tap, self.format.reply_text(answer) if tap is None else tap.produced_text())
@@ -203,7 +206,7 @@ class Conversation:
             return replace(tap.opening, output_tokens=max(count_long_text(produced), tap.opening.output_tokens))
         prompt = self._client.read_prompt(self.request.body)
         return Usage(
-            input_tokens=count_prompt(prompt),
+            input_tokens=prompt.count(),
             output_tokens=count_long_text(produced),
             input_image_tokens=prompt.image_tokens,
         )

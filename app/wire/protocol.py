@@ -226,7 +226,15 @@ class GuardedProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._served = cycle
         self._came()
+        cycle.scope["relaygate.cut"] = self._cut  # type: ignore[typeddict-unknown-key]
         super()._start_asgi_task(cycle, app)
+
+    def _cut(self) -> None:
+        """What is served breaks off: its client must not take it for whole."""
+        if self._served is not None:
+            self._served.disconnected = True  # nobody misses its end
+            self._served.message_event.set()
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         self._served = None
@@ -247,10 +255,7 @@ class GuardedProtocol(HttpToolsProtocol):
         served = self._served
         if not self.pipeline and (served is None or not served.response_started):
             self.transport.write(_answer(refusal))
-        if served is not None:
-            served.disconnected = True  # nothing of its own may follow
-            served.message_event.set()
-        self.transport.close()
+        self._cut()
 
 
 def _answer(refusal: Refusal) -> bytes:

@@ -46,9 +46,11 @@ def _read_part(part: Any) -> Field:
 
 @dataclass(slots=True)
 class Recorder:
-    """`answer` is what every request gets."""
+    """`answer` is what every request gets. `cut`: the connection ends before all of it has come."""
 
     answer: bytes = b"{}"
+    status: int = 200
+    cut: bool = False
     content_type: str = "application/json"
     port: int = 0
     requests: list[Request] = field(default_factory=list)
@@ -71,11 +73,12 @@ def run_recorder() -> Iterator[Recorder]:
             body = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             recorder.requests.append(Request(self.command, self.path, headers, body))
-            self.send_response(200)
+            self.send_response(recorder.status)
             self.send_header("content-type", recorder.content_type)
-            self.send_header("content-length", str(len(recorder.answer)))
+            self.send_header("content-length", str(len(recorder.answer) + recorder.cut))
             self.end_headers()
             self.wfile.write(recorder.answer)
+            self.close_connection = recorder.cut
 
         def log_message(self, format: str, *args: object) -> None:
             pass

@@ -14,7 +14,7 @@ from app.errors import Kind, UpstreamError
 from app.providers import discover
 from app.routing.board import Board, Pick
 from app.routing.health import LATENCY_SAMPLES
-from app.routing.tiers import make_tiers
+from app.routing.tiers import Speech, make_tiers
 from app.routing.trip import Leg, Pin, Trip
 
 PROVIDERS = discover()
@@ -57,7 +57,7 @@ def model(channels: Iterable[Channel], name: str = "model", **fields: Any) -> Mo
 
 def leg(*channels: Channel, name: str = "model", needs: Iterable[str] = (), format: str = FORMAT) -> Leg:
     made = model(channels, name)
-    return Leg(made, make_tiers(made.candidates, format), frozenset(needs))
+    return Leg(made, make_tiers(made.candidates, Speech(format)), frozenset(needs))
 
 
 def trip(

@@ -42,11 +42,10 @@ def read_request(body: bytes) -> Request:
     messages = read_required(fields, "messages", b"[", "an array")
     # With both set, an upstream that knows only one of them heeds that one: the larger is what may have to be paid.
     caps = [cap for name in CAP_FIELDS if (cap := read_count(fields, name, MAX_OUTPUT_CAP)) is not None]
-    options = read_field(fields, "stream_options", _stream_options, "an object")
     return Request(
         model=model,
         stream=read_boolean(fields, "stream"),
-        wants_usage=options is not None and bool(options.include_usage),
+        wants_usage=include_usage(fields),
         output_cap=max(caps, default=None),
         choices=read_count(fields, "n", MAX_CHOICES) or 1,
         fields=fields,
@@ -60,7 +59,7 @@ def write_request(request: Request, *, model: str, output_cap: int | None, cap_f
     fields = dict(request.fields)
     fields["model"] = msgspec.Raw(_encode(model))
     if request.stream and not request.wants_usage:
-        fields["stream_options"] = _with_usage(fields.get("stream_options"))
+        fields["stream_options"] = with_usage(fields.get("stream_options"))
     if output_cap is not None:
         for name in [name for name in CAP_FIELDS if is_set(fields.get(name))] or [cap_field]:
             asked = read_count(fields, name, MAX_OUTPUT_CAP)
@@ -68,7 +67,14 @@ def write_request(request: Request, *, model: str, output_cap: int | None, cap_f
     return _encode(fields)
 
 
-def _with_usage(options: msgspec.Raw | None) -> msgspec.Raw:
+def include_usage(fields: dict[str, msgspec.Raw]) -> bool:
+    """Whether a stream's client asked for its usage. Raises GatewayError 400."""
+    options = read_field(fields, "stream_options", _stream_options, "an object")
+    return options is not None and bool(options.include_usage)
+
+
+def with_usage(options: msgspec.Raw | None) -> msgspec.Raw:
+    """`stream_options` that ask for usage, whatever else they hold."""
     kept = _fields.decode(options) if options is not None and is_set(options) else {}
     kept["include_usage"] = _TRUE
     return msgspec.Raw(_encode(kept))

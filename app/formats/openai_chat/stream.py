@@ -63,9 +63,12 @@ class ChatTap(FrameTap):
     def _digest_frame(self, value: Any) -> None:
         choices = value.get("choices") if isinstance(value, dict) else None
         for choice in choices if isinstance(choices, list) else []:
-            self._text.append(text_of_choice(choice, "delta"))
+            self._text.append(self._text_of(choice))
             if isinstance(choice, dict):
                 self._note_finish(choice)
+
+    def _text_of(self, choice: object) -> str:
+        return text_of_choice(choice, "delta")
 
     def _digested(self) -> None:
         # Of several choices, each has to finish; an upstream that was asked for several may know only one.

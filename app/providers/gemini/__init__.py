@@ -11,7 +11,7 @@ from typing import Protocol
 from app.core.media import Job, Scope
 from app.core.usage import Usage
 from app.errors import bad_upstream_response
-from app.providers.base import CHAT, Provider
+from app.providers.base import CHAT, Provider, Spot
 from app.providers.gemini import images, videos
 from app.providers.jobs import check_scope
 from app.providers.media import Call, Characters, Handle, Outcome, Reply, Running, Site
@@ -86,6 +86,7 @@ PROVIDERS = (
         count_paths={"gemini_generate": f"{MODEL}:countTokens"},
         auth_header="x-goog-api-key",
         auth_prefix="",
+        surfaces={"embeddings": Spot(f"{MODEL}:batchEmbedContents", "gemini")},
         media=GeminiMedia(),
     ),
     # Its endpoint for OpenAI's clients is a provider of its own, since it is signed in another way.
@@ -94,5 +95,6 @@ PROVIDERS = (
         "https://generativelanguage.googleapis.com/v1beta/openai",
         CHAT,
         quirks=frozenset({"google_signatures", "output_only_in_total"}),
+        surfaces={"embeddings": Spot("/embeddings")},
     ),
 )

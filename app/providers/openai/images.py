@@ -136,7 +136,7 @@ def units(job: Job, *, exact: bool) -> Usage:
     asked = replace(asked, traits={**traits({"size": _choose_size(job)}), **asked.traits})
     if not exact:
         return asked
-    made = _held_tokens(asked.traits) * job.count
+    made = held_tokens(asked.traits) * job.count
     words = -(-len(job.prompt.encode()) // _BYTES_PER_TOKEN)
     shown = MOST * len(job.images)
     return replace(
@@ -148,7 +148,8 @@ def units(job: Job, *, exact: bool) -> Usage:
     )
 
 
-def _held_tokens(asked: Mapping[str, str]) -> int:
+def held_tokens(asked: Mapping[str, str]) -> int:
+    """Output tokens that are held for one picture of this size and quality."""
     most = _HELD_TOKENS.get(asked.get("quality", "auto"), _MOST_HELD_TOKENS)
     size = _read_pixels(asked.get("size"))
     larger = 0 if size is None else max(0, size[0] * size[1] - _STANDARD_PIXELS)

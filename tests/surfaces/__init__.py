@@ -1,0 +1,1 @@
+"""Tests of the surfaces beside chat."""
