@@ -22,7 +22,7 @@ from app.surfaces.openai import JSON, OpenAIWire, read_object
 from app.surfaces.sound import Length, measure
 
 TEXT = b"text/plain; charset=utf-8"
-TEXTS: Mapping[str, bytes] = MappingProxyType({"text": TEXT, "srt": TEXT, "vtt": TEXT})
+TEXTS = frozenset({"text", "srt", "vtt"})
 JSONS = frozenset({"json", "verbose_json", "diarized_json"})
 """`response_format`s; `json` where a request names none."""
 
@@ -49,7 +49,9 @@ class TranscriptionWire(OpenAIWire):
         return Reply(Usage(), None)
 
     def answer_type(self, request: SurfaceRequest, said: str) -> bytes:
-        return TEXTS.get(request.facts.format, JSON)
+        if request.facts.format in JSONS:
+            return JSON
+        return said.encode() if said.startswith("text/") and said.isascii() else TEXT
 
 
 class _Facts:
