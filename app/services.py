@@ -30,7 +30,9 @@ from app.media.desk import TaskDesk
 from app.media.ending import Endings
 from app.media.fetch import fetch_input
 from app.media.follow import Follower
+from app.media.image_calls import ImageCalls
 from app.media.links import Links
+from app.media.live import LiveTasks
 from app.media.polls import Polls
 from app.media.results import Results
 from app.media.runner import Runner
@@ -180,16 +182,16 @@ class Services:
                 self._fetch_image,
                 self.board,
             )
+            live = LiveTasks(self.desk, self.follower, self.egress, write_timeout=self.settings.write_timeout)
+            self._relay.detour = ChatVideo(self.catalog, live, self.view)
             self._surface_relay = SurfaceRelay(
-                self.settings, self._relay, self.principals, self.catalog, self.waiting_room, self.board
-            )
-            self._relay.detour = ChatVideo(
+                self.settings,
+                self._relay,
+                self.principals,
                 self.catalog,
-                self.desk,
-                self.follower,
-                self.view,
-                self.egress,
-                write_timeout=self.settings.write_timeout,
+                self.waiting_room,
+                self.board,
+                ImageCalls(live, self.storage, self.view),
             )
             self._stack = stack.pop_all()
         return self

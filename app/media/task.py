@@ -16,6 +16,7 @@ class Source(StrEnum):
     V2 = "v2"
     VIDEOS = "videos"
     CHAT = "chat"
+    IMAGES = "images"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from yarl import URL
 
-from app.accounts.principals import Principals
+from app.accounts.principals import Principal, Principals
 from app.catalog.catalog import Catalog
 from app.catalog.prices import TOKENS, Price
+from app.catalog.snapshot import Model
 from app.core.usage import Usage
 from app.errors import GatewayError, Kind, UpstreamError
 from app.formats.base import Reply, Tap
@@ -35,6 +37,16 @@ LARGE = 256 * 1024
 """Bytes above which a request or an answer is worked on in a thread: it takes milliseconds, which others would wait."""
 
 
+class TaskDetour(Protocol):
+    """Serves a surface by tasks, with money of their own: there is no bill for them."""
+
+    def takes(self, surface: Surface, model: Model) -> bool:
+        """Whether this is the only way that the model can answer."""
+
+    async def serve(self, exchange: Exchange, principal: Principal, request: SurfaceRequest) -> None:
+        """Answers. Raises GatewayError."""
+
+
 class SurfaceRelay:
     """Serves the surfaces of one process."""
 
@@ -46,6 +58,7 @@ class SurfaceRelay:
         catalog: Catalog,
         waiting_room: WaitingRoom,
         board: Board,
+        detour: TaskDetour,
     ) -> None:
         self._settings = settings
         self._relay = relay
@@ -53,6 +66,7 @@ class SurfaceRelay:
         self._catalog = catalog
         self._waiting_room = waiting_room
         self._board = board
+        self._detour = detour
         self._folder: Path = settings.data_dir / "uploads"
 
     async def serve(self, surface: Surface, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +78,8 @@ class SurfaceRelay:
             for form in forms:
                 form.close()
 
-    async def _admit(self, surface: Surface, forms: list[Form], exchange: Exchange) -> tuple[Bill, Trip]:
+    async def _admit(self, surface: Surface, forms: list[Form], exchange: Exchange) -> tuple[Bill, Trip] | None:
+        """None: the request took the detour, and has been answered."""
         settings = self._settings
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
         principal = await authenticate(exchange.scope, self._principals, settings.trusted_proxies)
@@ -74,6 +89,10 @@ class SurfaceRelay:
         if exchange.seconds() - asked > SLOW_BODY:  # the key may have been revoked meanwhile
             principal = await authenticate(exchange.scope, self._principals, settings.trusted_proxies)
         snapshot = await self._catalog.snapshot_for(request.model)
+        model = snapshot.find(request.model)
+        if model is not None and model.kind in surface.kinds and self._detour.takes(surface, model):
+            await self._detour.serve(exchange, principal, request)
+            return None
         plan = make_surface_plan(snapshot, self._board.book, principal, request, surface)
         admission = await admit_surface(
             self._waiting_room, principal, plan, request, exchange, format=f"openai_{surface.name}"
