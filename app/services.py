@@ -44,6 +44,9 @@ from app.relay.attempt import Timeouts, Upstreams, open_session
 from app.relay.background import Background
 from app.relay.bill import Cashier
 from app.relay.kept import KeptAnswers
+from app.relay.objects.look import Looks
+from app.relay.objects.serve import ObjectRelay
+from app.relay.objects.store import ObjectStore
 from app.relay.observe import Observer
 from app.relay.pipeline import Relay
 from app.relay.surface import SurfaceRelay
@@ -109,6 +112,7 @@ class Services:
             settings.lease,
         )
         self.kept = KeptAnswers(self.database.engine)
+        self.objects = ObjectStore(self.database.engine)
         self.background = Background(self.cashier, self.kept)
         self.formats = formats.by_name()
         self.outages = SharedOutages(self.database.engine, self.board)
@@ -121,6 +125,7 @@ class Services:
         self._stack = AsyncExitStack()
         self._relay: Relay | None = None
         self._surface_relay: SurfaceRelay | None = None
+        self._object_relay: ObjectRelay | None = None
         self._upstreams: Upstreams | None = None
 
     @property
@@ -132,6 +137,11 @@ class Services:
     def surface_relay(self) -> SurfaceRelay:
         assert self._surface_relay is not None, "services aren't started"
         return self._surface_relay
+
+    @property
+    def object_relay(self) -> ObjectRelay:
+        assert self._object_relay is not None, "services aren't started"
+        return self._object_relay
 
     @property
     def upstreams(self) -> Upstreams:
@@ -192,6 +202,16 @@ class Services:
                 self.waiting_room,
                 self.board,
                 ImageCalls(live, self.storage, self.view),
+            )
+            self._object_relay = ObjectRelay(
+                self.settings,
+                self._relay,
+                self.principals,
+                self.catalog,
+                self.waiting_room,
+                self.board,
+                self.objects,
+                Looks(self.catalog, self._upstreams, self.objects),
             )
             self._stack = stack.pop_all()
         return self

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.accounts.principals import Principal
+from app.catalog.load import open_channel
 from app.catalog.prices import FREE
-from app.catalog.snapshot import Candidate, Channel, Model, Snapshot, open_channel
+from app.catalog.snapshot import Candidate, Channel, Model, Snapshot
 from app.formats.openai_chat import FORMAT
 from app.providers import discover
 from app.relay.plan import make_plan

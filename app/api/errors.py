@@ -65,7 +65,9 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     code = "invalid_request"
     if error.status_code in (404, 405):
         code = "not_found" if error.status_code == 404 else "method_not_allowed"
-        message = f"{request.method} {request.scope['path'][:200]}: there is no such endpoint."
+        message = (
+            f"{request.method} {request.scope['path'][:200]}: there is no such endpoint, and no channel passes it on."
+        )
     response = render(request, GatewayError(kind, code, message, status=error.status_code))
     response.headers.update(error.headers or {})
     return response

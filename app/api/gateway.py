@@ -53,6 +53,11 @@ class Gateway:
                 if surface is not None:
                     await self._services.surface_relay.serve(surface, scope, receive, send)
                     return
+            objects = self._services.object_relay
+            object_path = objects.find(scope["method"], scope["path"])
+            if object_path is not None:
+                await objects.serve(object_path, scope, receive, send)
+                return
             send = _with_request_id(scope, send)
         await self._rest(scope, receive, send)
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.catalog.defaults import DefaultPrices
-from app.catalog.snapshot import EMPTY, Model, Opened, Snapshot, load_snapshot
+from app.catalog.load import Opened, load_snapshot
+from app.catalog.snapshot import EMPTY, Model, Snapshot
 from app.catalog.vault import Vault
 from app.core.background import end_task
 from app.db.engine import DATABASE_ERRORS

@@ -45,6 +45,9 @@ OPENAI_SURFACES: Mapping[str, Spot] = MappingProxyType(
 )
 """Everything beside chat that OpenAI serves under a model's name."""
 
+OPENAI_OBJECTS = ("files", "uploads", "batches", "vector_stores", "conversations", "containers")
+"""What OpenAI keeps for its clients, by how the paths begin."""
+
 
 @dataclass(frozen=True, slots=True)
 class Provider:
@@ -55,8 +58,9 @@ class Provider:
     that a channel speaks only where its option `formats` says so. `stream_paths`: where streams have paths of their own.
     `count_paths`: where input tokens are counted, free of charge. `headers` go with every call. `quirks` are named
     deviations that formats know how to read and write. `cap_field` is the request field that bounds the output where the
-    client named none. `surfaces`: what it serves beside chat (embeddings, speech, …), by the surface's name. `media`: how it
-    makes images, videos and audio. `token`: the secret is traded for a token first, and that is what signs.
+    client named none. `surfaces`: what it serves beside chat (embeddings, speech, …), by the surface's name. `objects`: what
+    it keeps for clients (files, vector stores, …), by how the paths begin. `media`: how it makes images, videos and audio.
+    `token`: the secret is traded for a token first, and that is what signs.
     """
 
     name: str
@@ -72,6 +76,7 @@ class Provider:
     cap_field: str = "max_tokens"
     needs_secret: bool = True
     surfaces: Mapping[str, Spot] = field(default_factory=lambda: NO_SPOTS)
+    objects: tuple[str, ...] = ()
     media: Media | None = None
     token: TokenSource | None = None
 

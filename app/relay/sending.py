@@ -28,7 +28,9 @@ class Upload(Protocol):
 
 
 class Outgoing(Protocol):
-    """A request to an upstream. `headers` go over the channel's own; `read_error` reads a refusal in the upstream's words."""
+    """A request to an upstream, a POST. `headers` go over the channel's own; `read_error` reads a refusal in the upstream's
+    words.
+    """
 
     @property
     def url(self) -> URL: ...

@@ -60,11 +60,11 @@ class TierBook:
         return made
 
 
-def make_tiers(candidates: Iterable[Candidate], speech: Speech) -> tuple[Tier, ...]:
-    """By priority; within one priority those that speak as the client does before others."""
+def make_tiers(candidates: Iterable[Candidate], speech: Speech | None) -> tuple[Tier, ...]:
+    """By priority; within one priority those that speak as the client does before others. `speech` None: all do."""
     ranks: dict[tuple[int, bool], list[Candidate]] = {}
     for candidate in candidates:
-        foreign = speech.is_foreign(candidate.channel)
+        foreign = False if speech is None else speech.is_foreign(candidate.channel)
         if foreign is not None:
             ranks.setdefault((-candidate.channel.priority, foreign), []).append(candidate)
     return tuple(_tier(ranks[rank]) for rank in sorted(ranks))

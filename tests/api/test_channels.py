@@ -32,6 +32,7 @@ NO_OPTIONS: dict[str, Any] = {
     "rpm": None,
     "tpm": None,
     "lacks": [],
+    "passes": {},
     "task_calls": None,
 }
 """A channel's, as they are shown, where none is set."""

@@ -14,9 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.catalog import store
 from app.catalog.groups import put_group
+from app.catalog.load import Opened, load_snapshot
 from app.catalog.price_rows import price_row
 from app.catalog.prices import FREE, PPM, Price
-from app.catalog.snapshot import KEYS_BETWEEN, MAX_MATCHED, Model, Opened, load_snapshot
+from app.catalog.snapshot import KEYS_BETWEEN, MAX_MATCHED, Model
 from app.catalog.store import ServedModel
 from app.catalog.vault import Vault
 from app.db.engine import Database

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
-from app.catalog.snapshot import open_channel
+from app.catalog.load import open_channel
 from app.media.caller import Caller
 from app.providers import discover
 from app.providers.media import Call, Reply

@@ -8,8 +8,9 @@ from typing import Any
 
 from multidict import CIMultiDict
 
+from app.catalog.load import open_channel
 from app.catalog.prices import FREE
-from app.catalog.snapshot import Candidate, Channel, ChannelKey, Model, open_channel
+from app.catalog.snapshot import Candidate, Channel, ChannelKey, Model
 from app.errors import Kind, UpstreamError
 from app.providers import discover
 from app.routing.board import Board, Pick

@@ -13,9 +13,10 @@ from app.api.admin.channel_options import HeaderText, Options, OptionsOut, show_
 from app.api.admin.price_fields import PriceField, PriceOut
 from app.api.admin.shapes import MAX_ITEMS, Flag, Name, Pattern, Shape, absent, refuse, refused
 from app.catalog.defaults import today
+from app.catalog.load import open_channel, read_base_url
 from app.catalog.pricelist import Origin, PriceList, find_origin
 from app.catalog.prices import write_price
-from app.catalog.snapshot import KEYS_BETWEEN, open_channel, read_base_url
+from app.catalog.snapshot import KEYS_BETWEEN
 from app.catalog.store import ChannelRow, ServedModel
 from app.catalog.tiers import read_offer
 from app.catalog.vault import Vault

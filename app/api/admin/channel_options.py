@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema
 
-from app.api.admin.shapes import MAX_INT, Name, Shape, refuse
+from app.api.admin.shapes import AMOUNT_SCHEMA, MAX_INT, Amount, Name, Shape, refuse
+from app.catalog.families import is_family
+from app.core.money import write_amount
 
 HIDDEN = "[hidden]"
 """What is shown instead of a header or query value that looks like a credential."""
@@ -58,6 +60,15 @@ def _check_headers(values: dict[str, str]) -> dict[str, str]:
     return values
 
 
+def _check_passes(values: dict[str, str | None]) -> dict[str, str | None]:
+    for family in values:
+        if not is_family(family):
+            refuse(
+                "a path begins with up to three words of a-z, 0-9 and _, and not as one that the gateway serves itself"
+            )
+    return values
+
+
 def check_once(values: list[str]) -> list[str]:
     """A list without repeats."""
     if len(set(values)) < len(values):
@@ -65,6 +76,12 @@ def check_once(values: list[str]) -> list[str]:
     return values
 
 
+def _write_nano(value: object) -> object:
+    return value if value is None else write_amount(_NANO.validate_python(value))
+
+
+_NANO: TypeAdapter[int] = TypeAdapter(Amount)
+AmountText = Annotated[str, BeforeValidator(_write_nano), WithJsonSchema(AMOUNT_SCHEMA)]
 HeaderText = Annotated[str, Field(max_length=8192), AfterValidator(_check_header_text)]
 Seconds = Annotated[float, Field(strict=True, gt=0, le=86_400, allow_inf_nan=False)]
 Cap = Annotated[int, Field(strict=True, ge=1, le=MAX_INT)]
@@ -104,12 +121,19 @@ class Options(Shape):
     lacks: Abilities = Field(
         default_factory=list, description="What its models can't do here: requests that need it go elsewhere"
     )
+    passes: Annotated[dict[Name, AmountText | None], Field(max_length=MAX_FIELDS), AfterValidator(_check_passes)] = (
+        Field(
+            default_factory=dict,
+            description="Paths that are passed on as they come, by how they begin (`files`, `fine_tuning/jobs`), and dollars "
+            "for each POST; null: not passed on, though the provider is known for it",
+        )
+    )
     task_calls: TaskCalls | None = Field(
         None, description="Media tasks: calls to this upstream at a time, of one process; null: 128"
     )
 
     def column(self) -> dict[str, Any]:
-        values = self.model_dump(exclude_none=True, by_alias=True)
+        values = self.model_dump(exclude_none=True, by_alias=True) | {"passes": dict(self.passes)}
         return {name: value for name, value in values.items() if value not in ({}, [])}
 
 
@@ -129,6 +153,7 @@ class OptionsOut(Shape):
     rpm: int | None = None
     tpm: int | None = None
     lacks: list[str] = Field(default_factory=list)
+    passes: dict[str, str | None] = Field(default_factory=dict)
     task_calls: int | None = None
 
 

@@ -30,7 +30,8 @@ from app.api.admin.shapes import Name, PathId, Shape, refused
 from app.api.context import ConnectionDep, ServicesDep
 from app.catalog import store
 from app.catalog.defaults import DefaultPrices
-from app.catalog.snapshot import Channel, open_channel
+from app.catalog.load import open_channel
+from app.catalog.snapshot import Channel
 from app.catalog.store import ChannelRow, ServedModel
 from app.catalog.vault import Vault
 from app.core.wildcards import STAR, fill_in, may_match, read_wildcard

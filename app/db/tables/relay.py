@@ -1,6 +1,7 @@
-"""Tables of the relay: which channel keeps which answer, so that later calls about it find the way."""
+"""Tables of the relay: which channel keeps which answer or object, so that later calls about it find the way."""
 
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, Table, Text, false, func, text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from app.db.tables.base import METADATA
 
@@ -23,4 +24,27 @@ kept_answers = Table(
     Column("unfinished", Boolean, nullable=False, server_default=false()),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Index("ix_kept_answers_created_at", "created_at"),
+)
+
+# Files, batches, vector stores, …: made by an account through the gateway, and seen by nobody else.
+objects = Table(
+    "objects",
+    METADATA,
+    Column("account_id", BigInteger, primary_key=True, autoincrement=False),
+    # The upstream's id (`file-…`, `vs_…`), as clients name it.
+    Column("id", Text, primary_key=True),
+    # The beginning of its path: `files`, `vector_stores`, `fine_tuning/jobs`.
+    Column("family", Text, nullable=False),
+    Column("key_id", BigInteger, nullable=False),
+    # No foreign key: a channel may go, and then nobody has the object any more.
+    Column("channel_id", BigInteger, nullable=False),
+    Column("channel_key", Integer, nullable=False),
+    # As it was seen last, for lists: an upstream's own list has every account's.
+    Column("body", JSONB, nullable=False),
+    # What the gateway knows of it beside: the requests in a file that is meant for a batch.
+    Column("memo", JSONB),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    # Whose an id is, where it isn't the asking account's.
+    Index("ix_objects_id", "id"),
+    Index("ix_objects_family", "account_id", "family", "created_at"),
 )

@@ -4,7 +4,7 @@ the unified media API.
 
 from __future__ import annotations
 
-from app.providers.base import CHAT, OPENAI_SURFACES, RESPONSES, Provider, Spot
+from app.providers.base import CHAT, OPENAI_OBJECTS, OPENAI_SURFACES, RESPONSES, Provider, Spot
 from app.providers.demo.media import DemoMedia
 
 PROVIDERS = (
@@ -26,6 +26,7 @@ PROVIDERS = (
         headers={"anthropic-version": "2023-06-01"},
         needs_secret=False,
         surfaces={**OPENAI_SURFACES, "rerank": Spot("/rerank", "jina")},
+        objects=OPENAI_OBJECTS,
         media=DemoMedia(),
     ),
 )

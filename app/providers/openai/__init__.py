@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.providers.base import CHAT, COUNTED, OPENAI_SURFACES, RESPONSES, Provider
+from app.providers.base import CHAT, COUNTED, OPENAI_OBJECTS, OPENAI_SURFACES, RESPONSES, Provider
 from app.providers.openai.media import OpenAIMedia
 
 PROVIDERS = (
@@ -14,6 +14,7 @@ PROVIDERS = (
         count_paths=COUNTED,
         cap_field="max_completion_tokens",
         surfaces=OPENAI_SURFACES,
+        objects=OPENAI_OBJECTS,
         media=OpenAIMedia("openai"),
     ),
     # Its v1 API has OpenAI's paths; `model` is the deployment's name. For images and speech that is what its clients do,
@@ -26,6 +27,7 @@ PROVIDERS = (
         auth_prefix="",
         cap_field="max_completion_tokens",
         surfaces=OPENAI_SURFACES,
+        objects=OPENAI_OBJECTS,
         media=OpenAIMedia("azure"),
     ),
 )

@@ -1,0 +1,1 @@
+"""Objects that upstreams keep for accounts (files, batches, vector stores, …), and other paths that channels pass on."""

@@ -1,0 +1,184 @@
+"""The request path of objects: whose it is, which channel keeps it. What makes something is charged, a look is free."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from urllib.parse import parse_qsl
+
+from app.accounts.principals import Principal, Principals
+from app.catalog.catalog import Catalog
+from app.catalog.snapshot import Candidate, Model, Snapshot, family_model
+from app.errors import invalid_request
+from app.ledger.waiting import WaitingRoom
+from app.relay.admit import admit_surface
+from app.relay.authenticate import authenticate
+from app.relay.bill import Bill
+from app.relay.body import read_body
+from app.relay.exchange import LEDGER_PATIENCE, Exchange, Interrupt, Receive, Scope, Send
+from app.relay.objects.look import Looks, keeper_of
+from app.relay.objects.paths import ObjectPath, read_path
+from app.relay.objects.references import references_in
+from app.relay.objects.sending import ObjectDispatch, ObjectRequest, passed_headers
+from app.relay.objects.store import KeptObject, ObjectStore, no_such_object
+from app.relay.pipeline import Relay
+from app.relay.plan import Plan, no_channel
+from app.relay.upload import is_form, read_form
+from app.routing.board import Board
+from app.routing.tiers import make_tiers
+from app.routing.trip import Leg, Pin, Trip
+from app.settings import Settings
+from app.surfaces.base import NOTHING, OpenAISurface, SurfaceRequest
+from app.surfaces.form import Form, FormBody
+
+MAX_QUERY = 4000
+METHODS = frozenset({"GET", "POST", "DELETE"})
+MODEL_HEADER = b"x-relaygate-model"
+"""Names a model: what is made belongs where that model is served."""
+
+
+class FamilyDialect(OpenAISurface):
+    """How clients are told of errors; the name stands on entries."""
+
+    def __init__(self, family: str) -> None:
+        self.name = f"openai_{family.replace('/', '_')}"
+
+
+class ObjectRelay:
+    """Serves the families of one process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        relay: Relay,
+        principals: Principals,
+        catalog: Catalog,
+        waiting_room: WaitingRoom,
+        board: Board,
+        store: ObjectStore,
+        looks: Looks,
+    ) -> None:
+        self._settings = settings
+        self._relay = relay
+        self._principals = principals
+        self._catalog = catalog
+        self._waiting_room = waiting_room
+        self._board = board
+        self._store = store
+        self._looks = looks
+
+    def find(self, method: str, path: str) -> ObjectPath | None:
+        """Whether a path is some channel's family's."""
+        return read_path(path, self._catalog.snapshot.families) if method in METHODS else None
+
+    async def serve(self, path: ObjectPath, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, errors included, as OpenAI would."""
+        forms: list[Form] = []
+        try:
+            admit = partial(self._admit, path, forms)
+            await self._relay.run(FamilyDialect(path.family), Exchange(scope, receive, send), admit)
+        finally:
+            for form in forms:
+                form.close()
+
+    async def _admit(self, path: ObjectPath, forms: list[Form], exchange: Exchange) -> tuple[Bill, Trip] | None:
+        exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
+        principal = await authenticate(exchange.scope, self._principals, self._settings.trusted_proxies)
+        query = _read_query(exchange)
+        owner = None if path.id is None else await self._store.get(principal.account_id, path.family, path.id)
+        if exchange.scope["method"] != "POST":
+            await self._looks.serve(exchange, principal, path, owner, query)
+            return None
+        body, form = await self._read(exchange, forms)
+        exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
+        named = await self._named(principal, references_in(body, form), owner)
+        model, pin = self._find_model(self._catalog.snapshot, path, named, _model_of(exchange))
+        request = ObjectRequest(
+            path, body if form is None else FormBody(form), passed_headers(exchange.scope["headers"]), query
+        )
+        return await self._bill(exchange, principal, model, pin, request)
+
+    async def _bill(
+        self, exchange: Exchange, principal: Principal, model: Model, pin: Pin | None, request: ObjectRequest
+    ) -> tuple[Bill, Trip]:
+        plan = Plan(model, (Leg(model, make_tiers(model.candidates, None)),), pin)
+        dialect = FamilyDialect(request.path.family)
+        asked = SurfaceRequest(model.name, NOTHING, NOTHING)
+        admission = await admit_surface(self._waiting_room, principal, plan, asked, exchange, format=dialect.name)
+        dispatch = ObjectDispatch(self._store, principal, request)
+        bill = Bill(dialect, request, plan, admission, dispatch, tells=self._settings.answer_headers)
+        # What an account makes belongs together: a batch can't use a file that lies elsewhere.
+        place = None if pin is not None else _place_of(principal.account_id)
+        return bill, Trip(self._board, plan.legs, stream=False, tokens=0, place=place, pin=pin)
+
+    async def _read(self, exchange: Exchange, forms: list[Form]) -> tuple[bytes, Form | None]:
+        settings = self._settings
+        if is_form(exchange):
+            folder = settings.data_dir / "uploads"
+            form = await read_form(exchange, folder, settings.max_upload_bytes, settings.body_timeout)
+            forms.append(form)
+            exchange.body_read = True
+            return b"", form
+        body = await read_body(exchange, settings.max_body_bytes, settings.body_timeout)
+        exchange.body_read = True
+        return body, None
+
+    async def _named(self, principal: Principal, ids: Sequence[str], owner: KeptObject | None) -> list[KeptObject]:
+        """What a call is about. Raises GatewayError 404 for an id that isn't the account's."""
+        found = await self._store.find(principal.account_id, ids)
+        missing = set(ids) - {kept.id for kept in found}
+        if missing:
+            raise no_such_object(min(missing))
+        return found if owner is None else [owner, *found]
+
+    def _find_model(
+        self, snapshot: Snapshot, path: ObjectPath, named: Sequence[KeptObject], wanted: str | None
+    ) -> tuple[Model, Pin | None]:
+        """The family's channels: the one that keeps what the call names, else those that serve the model it names."""
+        model = snapshot.families[path.family]
+        places = {kept.pin for kept in named}
+        if len(places) > 1:
+            message = "The request names objects that lie at different upstreams."
+            raise invalid_request(message, code="objects_apart")
+        if places:
+            pin = places.pop()
+            return family_model(path.family, [_keeper(snapshot, path.family, pin)]), pin
+        if wanted is None:
+            return model, None
+        served = snapshot.find(wanted)
+        ids = set() if served is None else {candidate.channel.id for candidate in served.candidates}
+        candidates = [candidate for candidate in model.candidates if candidate.channel.id in ids]
+        if not candidates:
+            raise no_channel(wanted)
+        return family_model(path.family, candidates), None
+
+
+def _keeper(snapshot: Snapshot, family: str, pin: Pin) -> Candidate:
+    """The channel that keeps something, though it may be disabled by now. Raises GatewayError 503."""
+    channel = keeper_of(snapshot.channels, family, pin)
+    return Candidate(channel, family, channel.passes[family], None, None, None)
+
+
+def _model_of(exchange: Exchange) -> str | None:
+    for name, value in exchange.scope["headers"]:
+        if name == MODEL_HEADER:
+            return bytes(value).decode("latin-1").strip() or None
+    return None
+
+
+def _read_query(exchange: Exchange) -> list[tuple[str, str]]:
+    """Without a key in it. Raises GatewayError 400."""
+    raw: bytes = exchange.scope.get("query_string", b"")
+    if len(raw) > MAX_QUERY:
+        raise invalid_request("The query is too long.")
+    try:
+        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=100)
+    except ValueError as error:
+        raise invalid_request("The query can't be read.") from error
+    return [(name, value) for name, value in pairs if name != "key"]
+
+
+def _place_of(account_id: int) -> float:
+    digest = hashlib.blake2b(b"objects\0%d" % account_id, digest_size=8).digest()
+    return int.from_bytes(digest) / 2.0**64
