@@ -43,6 +43,7 @@ from app.providers import discover
 from app.relay.attempt import Timeouts, Upstreams, open_session
 from app.relay.background import Background
 from app.relay.bill import Cashier
+from app.relay.ground import Grounds
 from app.relay.kept import KeptAnswers
 from app.relay.objects.look import Looks
 from app.relay.objects.serve import ObjectRelay
@@ -188,6 +189,7 @@ class Services:
                 self.observer,
                 self.formats,
                 self.kept,
+                Grounds(self.kept, self.objects),
                 self.background,
                 self._fetch_image,
                 self.board,

@@ -114,19 +114,6 @@ class KeptAnswers:
         except DATABASE_ERRORS as error:
             raise unavailable("The gateway can't reach its database.") from error
 
-    async def ground(self, principal: Principal, ids: Sequence[str]) -> Ground:
-        """Where what a request builds on is kept. Raises GatewayError 404 for what this account never got."""
-        found = {kept.id: kept for kept in await self.find(principal, *dict.fromkeys(ids))}
-        for id in ids:
-            if id not in found:
-                raise no_such_answer(id)
-        places = {(kept.channel_id, kept.channel_key) for kept in found.values()}
-        if len(places) > 1:
-            raise no_such_answer(ids[-1])
-        counts = [kept.tokens for kept in found.values()]
-        tokens = None if None in counts else max(count for count in counts if count is not None)
-        return Ground(*places.pop(), tokens)
-
     async def finish(self, account_id: int, id: str) -> None:
         """What a background answer used is known, or never will be."""
         try:

@@ -25,6 +25,7 @@ from app.relay.chain import take_chain
 from app.relay.count import Counter
 from app.relay.exchange import LEDGER_PATIENCE, Exchange, Interrupt, Receive, Scope, Send, interruption_error
 from app.relay.failover import Failover
+from app.relay.ground import Grounds
 from app.relay.inline import Fetch
 from app.relay.kept import KeptAnswers
 from app.relay.length import bound_input, within_context
@@ -76,6 +77,7 @@ class Relay:
         observer: Observer,
         formats: Mapping[str, Format],
         kept: KeptAnswers,
+        grounds: Grounds,
         background: Background,
         fetch: Fetch,
         board: Board,
@@ -98,6 +100,7 @@ class Relay:
         self._observer = observer
         self._formats = formats
         self._kept = kept
+        self._grounds = grounds
         self._background = background
         self._fetch = fetch
         self._counter = Counter(upstreams, board)
@@ -156,7 +159,7 @@ class Relay:
         if model is not None and model.kind != "chat" and self.detour is not None:
             await self.detour.serve(format, exchange, principal, request, model)
             return None
-        ground = await self._kept.ground(principal, request.builds_on) if request.builds_on else None
+        ground = await self._grounds.find(principal, request)
         plan = make_plan(snapshot, self._board.book, principal, request, format.name, chain=chain, ground=ground)
         if counting:
             await self._counter.serve(format, exchange, request, plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import uuid4
@@ -41,6 +42,7 @@ class Client:
 
     def __init__(self, gateway: Gateway, customer: Customer, model: str) -> None:
         self.customer = customer
+        self.model = model
         self._http = httpx2.Client(
             base_url=gateway.url, headers={**customer.headers, "x-relaygate-model": model}, timeout=15.0
         )
@@ -219,3 +221,57 @@ def wait_until_gone(client: Client, id: str) -> None:
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_channel")
             return
     raise AssertionError("it is still there")
+
+
+# -- objects in chats --------------------------------------------------------------------------------------------------
+
+
+def ask(model: str, file: str) -> dict[str, Any]:
+    part = {"type": "file", "file": {"file_id": file}}
+    return {"model": model, "messages": [{"role": "user", "content": [part]}]}
+
+
+def test_a_chat_goes_where_its_file_lies(ann: Client, operator: Operator, keeper: Keeper) -> None:
+    """Of two channels that serve the model alike, only one has the file."""
+    made = _make(ann, "files")
+    model = f"m-{uuid4().hex[:12]}"
+    shown = f"{model}-shown"
+    for name in (model, shown):
+        operator.call("PUT", f"/models/{name}", json={"kind": "chat", "free": True})
+    operator.channel(model, "any", priority=5)
+    (home,) = operator.call("GET", "/channels", params={"model": ann.model})["data"]
+    served = [{"model": name, "upstream_model": "any"} for name in (ann.model, model, shown)]
+    operator.call("PATCH", f"/channels/{home['id']}", json={"models": served})
+    wait_until_served(operator, shown)
+    keeper.calls.clear()
+    answer = ann._http.post("/v1/chat/completions", json=ask(model, made["id"]))
+    assert keeper.calls == [("POST", "/v1/chat/completions")], answer.text
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
+def test_another_accounts_file_cannot_be_asked_about(ann: Client, bob: Client, keeper: Keeper, path: str) -> None:
+    made = _make(ann, "files")
+    keeper.calls.clear()
+    inputs = {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": made["id"]}]}]}
+    body = {**ask(bob.model, made["id"]), **(inputs if path.endswith("responses") else {}), "max_tokens": 9}
+    for raw in (body, {**body, "messages": [], "tools": [{"type": "file_search", "vector_store_ids": [made["id"]]}]}):
+        bob.call("POST", path, 404, json=raw)
+    disguised = json.dumps(body).replace("file_id", "fil\\u0065_id")
+    bob.call("POST", path, 404, content=disguised.encode(), headers={"content-type": "application/json"})
+    assert keeper.calls == []
+
+
+def test_a_word_that_only_looks_like_an_object_is_the_clients_own(ann: Client, keeper: Keeper) -> None:
+    keeper.calls.clear()
+    ann._http.post("/v1/chat/completions", json=ask(ann.model, "file-nobody123"))
+    assert keeper.calls == [("POST", "/v1/chat/completions")]
+
+
+def test_a_conversation_that_was_made_here_can_be_gone_on_with(ann: Client, bob: Client, keeper: Keeper) -> None:
+    made = _make(ann, "conversations")
+    keeper.calls.clear()
+    body = {"model": ann.model, "input": "hi", "conversation": made["id"]}
+    bob.call("POST", "/v1/responses", 404, json=body)
+    assert keeper.calls == []
+    ann._http.post("/v1/responses", json=body)
+    assert keeper.calls == [("POST", "/v1/responses")]
