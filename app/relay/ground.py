@@ -38,7 +38,7 @@ class Grounds:
 
 
 def _one_place(answers: list[Kept], objects: list[KeptObject]) -> Ground | None:
-    found = [*answers, *objects]
+    found: list[Kept | KeptObject] = [*answers, *objects]
     if not found:
         return None
     places = {(kept.channel_id, kept.channel_key) for kept in found}
