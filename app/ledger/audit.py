@@ -59,7 +59,10 @@ _TOTALS = text(
         (SELECT COALESCE(sum(uncollected), 0) FROM entries) + (SELECT COALESCE(sum(uncollected), 0) FROM entry_totals)
             AS uncollected_nano,
         (SELECT count(*) FROM holds h JOIN entries e ON e.account_id = h.account_id AND e.id = h.id) AS doubled,
-        (SELECT count(*) FROM (SELECT account_id, hold_id FROM tasks WHERE step IS NOT NULL) t
+        (SELECT count(*) FROM (
+                SELECT account_id, hold_id FROM tasks WHERE step IS NOT NULL
+                UNION ALL SELECT account_id, hold_id FROM batches WHERE settled_at IS NULL
+            ) t
             FULL JOIN (SELECT account_id, id AS hold_id FROM holds
                 WHERE owner = '00000000-0000-0000-0000-000000000000') h USING (account_id, hold_id)
             WHERE t IS NULL OR h IS NULL) AS stray_tasks
@@ -71,7 +74,7 @@ _TOTALS = text(
 class Audit:
     """`drift_nano` is the sum of all differences, in nano-dollars; 0, no doubled hold and no stray task is `ok`.
 
-    `stray_tasks`: open tasks without the hold that pays for them, and holds of tasks that aren't open.
+    `stray_tasks`: open tasks and batches without the hold that pays for them, and holds of some that aren't open.
     All sums include the months that were dropped.
     """
 

@@ -18,13 +18,14 @@ from app.catalog.catalog import Catalog
 from app.catalog.snapshot import Model
 from app.core.media import Attachment, Job, Scope
 from app.errors import GatewayError, Kind
+from app.ledger.lasting import Refused
 from app.ledger.shadow import ShadowRefusals
 from app.media import store
 from app.media.character_ways import maker_of, refuse_characters
 from app.media.characters import pin_for
 from app.media.route import find_model, find_ways, most
 from app.media.storage import Storage, StorageError, new_input_key
-from app.media.store import NewTask, Refused
+from app.media.store import NewTask
 from app.media.task import Source, Task
 from app.providers.media import Handle
 from app.relay.limits import refusal_error

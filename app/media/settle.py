@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
-import orjson
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.catalog.prices import Price
 from app.core.media import Status
 from app.core.usage import Usage
-from app.ledger.records import Status as HoldStatus
+from app.ledger.lasting import LastingSettlement, settle, terms_of
 from app.ledger.wallets import lock_account
 from app.media.queue import MINE, Claim, mine
 from app.media.store import VISIBLE, read_task
@@ -51,18 +50,6 @@ _END = text(
     {MINE} RETURNING t.hold_id, t.price_id, t.notify_hook, {", ".join(f"t.{column.name}" for column in VISIBLE)}
     """  # noqa: S608
 ).bindparams(bindparam("outputs", type_=JSONB))
-_HOLD = text("SELECT ratio_ppm, group_ppm, amount FROM holds WHERE account_id = :account_id AND id = :hold_id")
-_SETTLE = text(
-    """
-    SELECT settle_holds(
-        :over, true, ARRAY[CAST(:account_id AS bigint)], ARRAY[CAST(:hold_id AS uuid)], ARRAY[CAST(:charge AS bigint)],
-        ARRAY[CAST(:status AS text)], ARRAY[CAST(:channel_id AS bigint)], ARRAY[CAST(:price_id AS bigint)],
-        ARRAY[CAST(:cost AS bigint)], ARRAY[CAST(:usage AS text)], ARRAY[CAST(:estimated AS boolean)],
-        ARRAY[CAST(:latency_ms AS integer)], ARRAY[CAST(NULL AS integer)], ARRAY[CAST(:attempts AS smallint)],
-        ARRAY[CAST(:error AS text)]
-    )
-    """
-)
 
 
 async def end_task(
@@ -102,22 +89,17 @@ async def _settle(
     ending: Ending,
     prices: Prices,
 ) -> None:
-    found = {"account_id": task.account_id, "hold_id": hold_id}
-    hold = (await connection.execute(_HOLD, found)).one()
+    terms = await terms_of(connection, task.account_id, hold_id)
     usage = ending.usage
-    charge = 0 if usage is None else prices.price.cost(usage, hold.ratio_ppm, hold.group_ppm)
     assert task.finished_at is not None
-    values = found | {
-        "over": charge > hold.amount,
-        "charge": charge,
-        "status": (HoldStatus.RELEASED if usage is None else HoldStatus.SETTLED).value,
-        "channel_id": task.channel_id,
-        "price_id": price_id,
-        "cost": None if usage is None or prices.cost is None else prices.cost.cost(usage),
-        "usage": "{}" if usage is None else orjson.dumps(usage.counts()).decode(),
-        "estimated": ending.estimated,
-        "latency_ms": min(int((task.finished_at - task.created_at).total_seconds() * 1000), 2**31 - 1),
-        "attempts": 0 if task.channel_id is None else 1,
-        "error": ending.fail_code,
-    }
-    await connection.execute(_SETTLE, values)
+    settlement = LastingSettlement(
+        task.channel_id,
+        price_id,
+        charge=0 if usage is None else prices.price.cost(usage, terms.ratio_ppm, terms.group_ppm),
+        cost=None if usage is None or prices.cost is None else prices.cost.cost(usage),
+        usage=usage,
+        estimated=ending.estimated,
+        latency_ms=int((task.finished_at - task.created_at).total_seconds() * 1000),
+        error=ending.fail_code,
+    )
+    await settle(connection, task.account_id, hold_id, terms, settlement)

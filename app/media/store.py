@@ -13,18 +13,14 @@ from uuid import UUID
 from sqlalchemy import RowMapping, Select, insert, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.core.ids import new_id
 from app.core.media import Job, Scope, Status, read_job
 from app.db.tables.media import tasks
 from app.errors import GatewayError, Kind
-from app.ledger.records import Refusal
+from app.ledger.lasting import LastingAsk, Refused, hold
 from app.ledger.shadow import ShadowRefusals
 from app.ledger.wallets import lock_account
 from app.media.task import Source, StoredOutput, Task
 from app.providers.media import Handle
-
-OWNER = UUID(int=0)
-"""Owns the holds of tasks: the migration gives it a lease without end, since a task outlives the process that began it."""
 
 FORMAT = "media_task"
 """What stands as `format` on a task's entry."""
@@ -34,18 +30,6 @@ KEEP_DAYS = 90
 
 _ALPHABET = string.ascii_letters + string.digits
 _SAFE = frozenset(_ALPHABET + "-_")
-
-_GRANT = text(
-    """
-    SELECT granted, standings FROM grant_holds(
-        :limited, :owner, ARRAY[CAST(:account_id AS bigint)], ARRAY[CAST(:key_id AS bigint)], ARRAY[CAST(:hold_id AS uuid)],
-        ARRAY[CAST(:request_id AS uuid)], ARRAY[CAST(:amount AS bigint)], ARRAY[CAST(:amount AS bigint)],
-        ARRAY[CAST(0 AS bigint)], ARRAY[0], ARRAY[CAST(:model AS text)], ARRAY[CAST(:format AS text)], ARRAY[false],
-        ARRAY[CAST(:price_id AS bigint)], ARRAY[CAST(:ratio_ppm AS bigint)], ARRAY[CAST(:group_ppm AS bigint)],
-        ARRAY[CAST(:tokens AS integer)], ARRAY[true]
-    )
-    """
-)
 
 _FIELDS = tuple(f.name for f in fields(Task))
 VISIBLE = [tasks.c[name] for name in _FIELDS]
@@ -76,14 +60,6 @@ class NewTask:
     pinned_to: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """No task was opened. `standing`: JSON of what the key's limits have left, where one refused."""
-
-    refusal: Refusal
-    standing: str | None
-
-
 def new_task_id(model: str, now: float) -> str:
     """`model:unix-random`, such as `veo3:1756693796-YQVHH4A3Lg`; what a model's name may not contribute becomes `-`."""
     slug = "".join(character if character in _SAFE else "-" for character in model)[:64]
@@ -102,27 +78,21 @@ async def open_task(
         known = await _find_repeated(connection, new)
         if known is not None:
             return known
-    hold_id = new_id()
-    values = {
-        name: getattr(new, name)
-        for name in (
-            "account_id",
-            "key_id",
-            "request_id",
-            "amount",
-            "model",
-            "price_id",
-            "ratio_ppm",
-            "group_ppm",
-            "tokens",
-        )
-    }
-    values |= {"limited": new.tokens is not None, "owner": OWNER, "hold_id": hold_id, "format": FORMAT}
-    row = (await connection.execute(_GRANT, values)).one()
-    if row.granted is not None and row.granted[0] < 0:
-        return Refused(Refusal(row.granted[0]), row.standings[0] if row.standings else None)
-    if shadow is not None and row.standings:
-        shadow.note(row.standings[0], new.request_id, new.account_id, new.key_id)
+    ask = LastingAsk(
+        new.account_id,
+        new.key_id,
+        new.request_id,
+        new.amount,
+        new.model,
+        FORMAT,
+        new.price_id,
+        new.ratio_ppm,
+        new.group_ppm,
+        new.tokens,
+    )
+    hold_id = await hold(connection, ask, shadow)
+    if isinstance(hold_id, Refused):
+        return hold_id
     query = insert(tasks).values(
         account_id=new.account_id,
         id=task_id,

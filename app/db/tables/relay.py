@@ -1,7 +1,7 @@
 """Tables of the relay: which channel keeps which answer or object, so that later calls about it find the way."""
 
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, Table, Text, false, func, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from app.db.tables.base import METADATA
 
@@ -47,4 +47,26 @@ objects = Table(
     # Whose an id is, where it isn't the asking account's.
     Index("ix_objects_id", "id"),
     Index("ix_objects_family", "account_id", "family", "created_at"),
+)
+
+# Batches that an upstream works on, each with the hold that pays for it, and those that are settled.
+batches = Table(
+    "batches",
+    METADATA,
+    Column("account_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("hold_id", UUID, primary_key=True),
+    Column("key_id", BigInteger, nullable=False),
+    # NULL: it is being made, or its maker died over it.
+    Column("batch_id", Text),
+    Column("input_file_id", Text, nullable=False),
+    Column("channel_id", BigInteger, nullable=False),
+    Column("channel_key", Integer, nullable=False),
+    Column("model", Text, nullable=False),
+    # What its input file asks for: `app.batches.lines.Lines`.
+    Column("lines", JSONB, nullable=False),
+    Column("looks", Integer, nullable=False, server_default=text("0")),
+    Column("due_at", DateTime(timezone=True), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("settled_at", DateTime(timezone=True)),
+    Index("ix_batches_due", "due_at", postgresql_where=text("settled_at IS NULL")),
 )
