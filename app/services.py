@@ -12,6 +12,9 @@ from app import formats
 from app.accounts.admin_tokens import AdminTokens
 from app.accounts.principals import Principals
 from app.accounts.throttle import Throttle
+from app.batches.desk import BatchDesk
+from app.batches.follow import BatchFollower
+from app.batches.lines import Targets
 from app.catalog.catalog import Catalog
 from app.catalog.vault import Vault
 from app.core.media import Attachment
@@ -83,7 +86,7 @@ class Services:
         self.news = News(self.database, self._on_news, self._on_gap)
         self.principals.trust(self.news)
         self.ledger = LedgerWriter(self.database, self.instance)
-        shadow = ShadowRefusals(self.registry)
+        shadow = self.shadow = ShadowRefusals(self.registry)
         self.waiting_room = WaitingRoom(self.ledger, settings.hold_patience, shadow)
         self.cashier = Cashier(self.ledger)
         self.storage = Storage(settings.storage_url, settings.data_dir / "media")
@@ -114,6 +117,7 @@ class Services:
         )
         self.kept = KeptAnswers(self.database.engine)
         self.objects = ObjectStore(self.database.engine)
+        self.batches = BatchFollower(self.database.engine, self.catalog, self.objects)
         self.background = Background(self.cashier, self.kept)
         self.formats = formats.by_name()
         self.outages = SharedOutages(self.database.engine, self.board)
@@ -214,6 +218,7 @@ class Services:
                 self.board,
                 self.objects,
                 Looks(self.catalog, self._upstreams, self.objects),
+                self._open_batches(self._upstreams),
             )
             self._stack = stack.pop_all()
         return self
@@ -229,6 +234,13 @@ class Services:
             idle=settings.idle_timeout,
             write=settings.write_timeout,
         )
+
+    def _open_batches(self, upstreams: Upstreams) -> BatchDesk:
+        settings = self.settings
+        self.batches.start(upstreams)
+        targets = Targets(self.formats, settings.default_max_output_tokens)
+        folder = settings.data_dir / "uploads"
+        return BatchDesk(self.database.engine, self.catalog, upstreams, self.objects, self.shadow, targets, folder)
 
     async def _fetch_image(self, url: str, field: str) -> Attachment:
         return await fetch_input(self.egress, url, param=field, sort="image")

@@ -88,9 +88,17 @@ class Upstreams:
         return await self.call_with(exchange, pick.channel, pick.key, sending, self.first_byte(pick))
 
     async def call_with(
-        self, exchange: Exchange, channel: Channel, key: ChannelKey, sending: Outgoing, first_byte: float
+        self,
+        exchange: Exchange,
+        channel: Channel,
+        key: ChannelKey,
+        sending: Outgoing,
+        first_byte: float,
+        *,
+        again: bool = True,
     ) -> aiohttp.ClientResponse:
         """Sends the request and waits for the status line, `first_byte` seconds at most. The caller releases the response.
+        `again`: once more, where it broke off as idle connections do.
 
         Raises UpstreamError for whatever isn't a 200, with the upstream's words only where the client is at fault, and
         for a connection that can't be made or breaks.
@@ -105,7 +113,7 @@ class Upstreams:
             try:
                 response = await self._post(key, sending, timeout)
             except STALE as error:
-                if isinstance(error, aiohttp.ClientConnectorError) or clock() - started > STALE_WITHIN:
+                if isinstance(error, aiohttp.ClientConnectorError) or clock() - started > STALE_WITHIN or not again:
                     raise
                 # An idle connection that the upstream was just closing: the request never got there. Not the channel's
                 # fault, and where only one channel serves the model there is no other to turn to.

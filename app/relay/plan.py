@@ -68,7 +68,7 @@ def make_plan(
         models.append(_allowed_model(snapshot, principal, name, "models"))
     for name in model.fallbacks:  # the operator's: what this key may not have is passed over
         stand_in = snapshot.find(name)
-        if stand_in is not None and stand_in.kind == "chat" and _may_call(principal, name, stand_in):
+        if stand_in is not None and stand_in.kind == "chat" and may_call(principal, name, stand_in):
             models.append(stand_in)
     legs = [
         Leg(model, tiers)
@@ -91,7 +91,7 @@ def make_surface_plan(
     models = [model]
     for name in model.fallbacks:
         stand_in = snapshot.find(name)
-        if stand_in is not None and stand_in.kind in surface.kinds and _may_call(principal, name, stand_in):
+        if stand_in is not None and stand_in.kind in surface.kinds and may_call(principal, name, stand_in):
             models.append(stand_in)
     legs = [
         Leg(model, tiers)
@@ -143,12 +143,13 @@ def _allowed_model(
         raise unknown_model(name, param)
     if model.kind not in kinds:
         raise unknown_model(name, param)
-    if not _may_call(principal, name, model):
+    if not may_call(principal, name, model):
         raise model_not_allowed(name, param)
     return model
 
 
-def _may_call(principal: Principal, name: str, model: Model) -> bool:
+def may_call(principal: Principal, name: str, model: Model) -> bool:
+    """Whether this key may call the model under this name."""
     return principal.allows_model(name) or principal.allows_model(model.name)
 
 

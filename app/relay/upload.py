@@ -176,13 +176,13 @@ class _Gatherer:
             if self._fields > MAX_FIELD:
                 return  # `check` says so
         elif self._descriptor is None and self._size > IN_MEMORY:
-            self._descriptor = _open_spool(self._folder)
-            _write(self._descriptor, memoryview(self._data))
+            self._descriptor = open_spool(self._folder)
+            write_all(self._descriptor, memoryview(self._data))
             self._data = bytearray()
         if self._descriptor is None:
             self._data += memoryview(data)[start:end]
         else:
-            _write(self._descriptor, memoryview(data)[start:end])
+            write_all(self._descriptor, memoryview(data)[start:end])
 
     def _part_end(self) -> None:
         value: bytes | Spool = bytes(self._data)
@@ -203,7 +203,7 @@ def _decoded(raw: bytes) -> str:
     return text
 
 
-def _open_spool(folder: Path) -> int:
+def open_spool(folder: Path) -> int:
     """A file without a name, so that none is left behind by a process that is killed."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, path = tempfile.mkstemp(dir=folder)
@@ -211,6 +211,7 @@ def _open_spool(folder: Path) -> int:
     return descriptor
 
 
-def _write(descriptor: int, data: memoryview) -> None:
+def write_all(descriptor: int, data: memoryview) -> None:
+    """All of it, at the end of the file."""
     while data:
         data = data[os.write(descriptor, data) :]

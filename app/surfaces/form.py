@@ -89,6 +89,12 @@ class Form:
         kept += [Part(name, value.encode()) for name, value in values.items() if value is not None and name not in had]
         return Form(tuple(kept))
 
+    def with_file(self, file: Part) -> Form:
+        """The form with another file under the same name."""
+        return Form(
+            tuple(file if part.name == file.name and part.filename is not None else part for part in self.parts)
+        )
+
     def close(self) -> None:
         """Gives the files up."""
         for part in self.parts:

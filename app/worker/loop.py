@@ -28,6 +28,7 @@ log = get_log("relaygate.worker")
 
 PARENT_CHECK = 1.0
 UPKEEP_PAUSE = 3600.0
+BATCH_LOOK = 1.0
 
 Job = Callable[[], Awaitable[None]]
 
@@ -46,6 +47,7 @@ class Worker:
         jobs: list[tuple[float, Job]] = [(lease / 8, self._renew), (STRAY_AGE, self._release_strays)]
         if self._services.settings.role != "api":
             jobs.append((lease / 12, self._sweep))
+            jobs.append((BATCH_LOOK, self._services.batches.look))
         if self._services.settings.workers > 1:
             jobs.append((PARENT_CHECK, partial(self._end_with_parent, os.getppid())))
         self._tasks = [asyncio.create_task(self._repeat(pause, job)) for pause, job in jobs]

@@ -24,12 +24,17 @@ PREFIXES = {
 
 @dataclass(slots=True)
 class Keeper:
-    """`calls`: method and path of each request; `objects` by id, `contents` of files."""
+    """`calls`: method and path of each request; `objects` by id, `contents` of files. `ending`: what a batch becomes when it
+    is looked at, None: nothing yet. `refuses`: a status for each next POST; 0: the connection breaks once it is made, -1:
+    before.
+    """
 
     port: int = 0
     calls: list[tuple[str, str]] = field(default_factory=list)
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
+    ending: dict[str, Any] | None = None
+    refuses: list[int] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -41,16 +46,26 @@ class Keeper:
         self.objects[id] = made
         return made
 
+    def _answer_all(self, method: str, family: str, fields: dict[str, Any], file: bytes | None) -> tuple[int, Any]:
+        if method == "GET":
+            return 200, {"object": "list", "data": [item for item in self.objects.values() if item["object"] == family]}
+        status = self.refuses.pop(0) if self.refuses else 200
+        if status >= 400:
+            return status, {"error": {"message": "No.", "type": "invalid_request_error", "code": "nope"}}
+        if status < 0:
+            return 0, {}
+        made = self.make(family, fields)
+        if file is not None:
+            self.contents[made["id"]] = file
+            made |= {"filename": fields.get("filename", "x"), "bytes": len(file)}
+        return status, made
+
     def answer(self, method: str, path: str, fields: dict[str, Any], file: bytes | None) -> tuple[int, Any]:
         """Status, and JSON or bytes."""
         self.calls.append((method, path))
         family, *rest = path.partition("?")[0].removeprefix("/v1/").split("/")
         if not rest:
-            made = self.make(family, fields)
-            if file is not None:
-                self.contents[made["id"]] = file
-                made |= {"filename": fields.get("filename", "x"), "bytes": len(file)}
-            return 200, made
+            return self._answer_all(method, family, fields, file)
         found = self.objects.get(rest[0])
         if found is None:
             return 404, {"error": {"message": "No such object", "type": "invalid_request_error", "code": None}}
@@ -63,6 +78,8 @@ class Keeper:
         if method == "DELETE":
             del self.objects[rest[0]]
             return 200, {"id": rest[0], "object": family, "deleted": True}
+        if family == "batches" and self.ending is not None:
+            found |= self.ending
         found |= fields
         return 200, found
 
@@ -93,6 +110,9 @@ def run_keeper() -> Iterator[Keeper]:
             elif body:
                 fields = json.loads(body)
             status, answer = keeper.answer(self.command, self.path, fields, file)
+            if status == 0:
+                self.close_connection = True
+                return
             raw = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
             kind = "application/octet-stream" if isinstance(answer, bytes) else "application/json"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from app.accounts.principals import Principal, Principals
@@ -30,12 +32,22 @@ from app.routing.tiers import make_tiers
 from app.routing.trip import Leg, Pin, Trip
 from app.settings import Settings
 from app.surfaces.base import NOTHING, OpenAISurface, SurfaceRequest
-from app.surfaces.form import Form, FormBody
+from app.surfaces.form import Form, FormBody, Part
 
 MAX_QUERY = 4000
 METHODS = frozenset({"GET", "POST", "DELETE"})
 MODEL_HEADER = b"x-relaygate-model"
 """Names a model: what is made belongs where that model is served."""
+
+
+class Batches(Protocol):
+    """Batches, which have money of their own."""
+
+    async def prepare(self, principal: Principal, form: Form) -> tuple[Part, Mapping[str, Any], Sequence[Candidate]]:
+        """The file of a form that is meant for a batch as it goes on, what is kept beside it, and where it may go."""
+
+    async def create(self, exchange: Exchange, principal: Principal, body: bytes, named: Sequence[KeptObject]) -> None:
+        """Answers with a new batch."""
 
 
 class FamilyDialect(OpenAISurface):
@@ -58,6 +70,7 @@ class ObjectRelay:
         board: Board,
         store: ObjectStore,
         looks: Looks,
+        batches: Batches,
     ) -> None:
         self._settings = settings
         self._relay = relay
@@ -67,6 +80,7 @@ class ObjectRelay:
         self._board = board
         self._store = store
         self._looks = looks
+        self._batches = batches
 
     def find(self, method: str, path: str) -> ObjectPath | None:
         """Whether a path is some channel's family's."""
@@ -93,9 +107,18 @@ class ObjectRelay:
         body, form = await self._read(exchange, forms)
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
         named = await self._named(principal, references_in(body, form), owner)
+        if path == ObjectPath("batches"):
+            await self._batches.create(exchange, principal, body, named)
+            return None
         model, pin = self._find_model(self._catalog.snapshot, path, named, _model_of(exchange))
+        memo: Mapping[str, Any] | None = None
+        if path == ObjectPath("files") and form is not None and form.text("purpose") == "batch":
+            file, memo, candidates = await self._batches.prepare(principal, form)
+            form = form.with_file(file)
+            forms.append(Form((file,)))
+            model = family_model("files", [replace(each, price=each.channel.passes["files"]) for each in candidates])
         request = ObjectRequest(
-            path, body if form is None else FormBody(form), passed_headers(exchange.scope["headers"]), query
+            path, body if form is None else FormBody(form), passed_headers(exchange.scope["headers"]), query, memo
         )
         return await self._bill(exchange, principal, model, pin, request)
 

@@ -41,7 +41,7 @@ class Embeddings(OpenAISurface):
     def __init__(self) -> None:
         self.wires = MappingProxyType(
             {
-                "openai": OpenAIWire(_read_usage, field="data"),
+                "openai": OpenAIWire(read_usage, field="data"),
                 "gemini": GeminiEmbeddings(),
                 "cohere": CohereEmbeddings(),
             }
@@ -84,7 +84,8 @@ def _read_inputs(fields: dict[str, msgspec.Raw]) -> tuple[str | tuple[int, ...],
     return tuple(item if isinstance(item, str) else tuple(item) for item in value)
 
 
-def _read_usage(reply: Mapping[str, object]) -> Usage | None:
+def read_usage(reply: Mapping[str, object]) -> Usage | None:
+    """What an answer tells that it used; None: nothing that can be believed."""
     report = read_details(reply, "usage")
     tokens = read_count(report, "prompt_tokens")
     if tokens is None:  # Jina tells the total alone
