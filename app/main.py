@@ -17,6 +17,7 @@ from app.api.holder import routes as holder
 from app.api.media import characters, files, generations, videos
 from app.api.relay_docs import document_relay
 from app.api.security_headers import SecurityHeaders
+from app.api.surface_docs import SURFACE_PATHS
 from app.logs import configure_logs
 from app.services import Services
 from app.settings import Settings
@@ -61,7 +62,7 @@ def create_app(settings: Settings | None = None) -> ASGI:
     api.include_router(routes.router)
     for media in (generations, videos, files, characters):
         api.include_router(media.router)
-    document_relay(api)
+    document_relay(api, SURFACE_PATHS)
     docs_page.install(api)
     keep_nulls(api)
     https = (settings.public_url or "").startswith("https://")

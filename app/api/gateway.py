@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from app.core.ids import new_id, request_label
 from app.formats.base import Format
 from app.relay.exchange import Message, Receive, Scope, Send
+from app.relay.objects.serve import find_object_path
 from app.services import Services
 from app.surfaces import SURFACES
 from app.wire.guard import Guard, Limits
@@ -53,10 +54,9 @@ class Gateway:
                 if surface is not None:
                     await self._services.surface_relay.serve(surface, scope, receive, send)
                     return
-            objects = self._services.object_relay
-            object_path = objects.find(scope["method"], scope["path"])
+            object_path = find_object_path(self._services.catalog.snapshot, scope["method"], scope["path"])
             if object_path is not None:
-                await objects.serve(object_path, scope, receive, send)
+                await self._services.object_relay.serve(object_path, scope, receive, send)
                 return
             send = _with_request_id(scope, send)
         await self._rest(scope, receive, send)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 _STATUSES = ("400", "401", "403", "404", "413", "415", "429", "502", "503", "504")
 _SSE = "text/event-stream"
 
-_OPENAI_ERROR = {
+OPENAI_ERROR = {
     "error": {
         "message": "The model 'gpt-x' does not exist.",
         "type": "invalid_request_error",
@@ -26,7 +26,7 @@ _ROLE_AND_TEXT = [{"role": "user", "content": "Hello"}]
 _CONTENTS = [{"role": "user", "parts": [{"text": "Hello"}]}]
 
 
-def _operation(
+def describe_operation(
     id: str,
     summary: str,
     description: str,
@@ -38,8 +38,13 @@ def _operation(
     answer: str,
     streams: bool = True,
     path_model: bool = False,
+    tag: str = "chat",
+    asks: Sequence[str] = ("application/json",),
+    answers: str = "application/json",
 ) -> dict[str, Any]:
-    """One POST. `properties`: the fields that the gateway itself reads; all others pass, or are converted."""
+    """One POST. `properties`: the fields that the gateway itself reads; all others pass, or are converted. `asks`, `answers`:
+    the content types of the request and the answer.
+    """
     refusal = {"description": "See docs/errors.md for every code.", "content": {"application/json": {"example": error}}}
     schema = {
         "type": "object",
@@ -47,18 +52,18 @@ def _operation(
         "properties": dict(properties),
         "additionalProperties": True,
     }
-    content: dict[str, Any] = {"application/json": {}}
+    content: dict[str, Any] = {answers: {}}
     if streams:
         content[_SSE] = {}
     operation: dict[str, Any] = {
-        "tags": ["chat"],
+        "tags": [tag],
         "summary": summary,
         "description": description,
         "operationId": id,
         "security": [{"key": []}],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": schema, "example": dict(example)}},
+            "content": {kind: {"schema": schema, "example": dict(example)} for kind in asks},
         },
         "responses": {"200": {"description": answer, "content": content}, **dict.fromkeys(_STATUSES, refusal)},
     }
@@ -67,7 +72,7 @@ def _operation(
     return {"post": operation}
 
 
-_CHAT = _operation(
+_CHAT = describe_operation(
     "create_chat_completion",
     "Create a chat completion",
     "OpenAI's Chat Completions. `model` decides the upstream; unknown fields pass through as they came to an upstream of the "
@@ -84,10 +89,10 @@ _CHAT = _operation(
         "n": {"type": "integer", "minimum": 1, "maximum": 128, "default": 1},
     },
     example={"model": "demo", "messages": _ROLE_AND_TEXT},
-    error=_OPENAI_ERROR,
+    error=OPENAI_ERROR,
     answer="The completion, or a stream of chunks.",
 )
-_RESPONSES = _operation(
+_RESPONSES = describe_operation(
     "create_response",
     "Create a response",
     "OpenAI's Responses. Where the model's upstream speaks them too, `previous_response_id`, `background` and `store` work, "
@@ -103,10 +108,10 @@ _RESPONSES = _operation(
         "background": {"type": "boolean", "default": False},
     },
     example={"model": "demo", "input": "Hello"},
-    error=_OPENAI_ERROR,
+    error=OPENAI_ERROR,
     answer="The response, or a stream of its events.",
 )
-_MESSAGES = _operation(
+_MESSAGES = describe_operation(
     "create_message",
     "Create a message",
     "Anthropic's Messages. `anthropic-version` and `anthropic-beta` go on to upstreams of the same format.",
@@ -121,7 +126,7 @@ _MESSAGES = _operation(
     error=_ANTHROPIC_ERROR,
     answer="The message, or a stream of its events.",
 )
-_MESSAGES_COUNT = _operation(
+_MESSAGES_COUNT = describe_operation(
     "count_message_tokens",
     "Count a message's input tokens",
     "Anthropic's count_tokens, free of charge. Where the model's upstream can't count, the gateway estimates, and says so in "
@@ -133,7 +138,7 @@ _MESSAGES_COUNT = _operation(
     answer="`input_tokens`.",
     streams=False,
 )
-_RESPONSES_COUNT = _operation(
+_RESPONSES_COUNT = describe_operation(
     "count_response_tokens",
     "Count a response's input tokens",
     "OpenAI's input_tokens, free of charge. Where the model's upstream can't count, the gateway estimates, and says so in "
@@ -141,14 +146,14 @@ _RESPONSES_COUNT = _operation(
     required=("model", "input"),
     properties={"model": {"type": "string"}, "input": {}},
     example={"model": "demo", "input": "Hello"},
-    error=_OPENAI_ERROR,
+    error=OPENAI_ERROR,
     answer="`input_tokens`.",
     streams=False,
 )
 
 
 def _google(method: str, summary: str, description: str, *, streams: bool) -> dict[str, Any]:
-    return _operation(
+    return describe_operation(
         f"google_{method}",
         summary,
         description,
@@ -192,13 +197,13 @@ _PATHS: Mapping[str, dict[str, Any]] = {
 }
 
 
-def document_relay(api: FastAPI) -> None:
-    """Adds the relay's paths and the two kinds of credentials to `/openapi.json`."""
+def document_relay(api: FastAPI, more: Mapping[str, dict[str, Any]]) -> None:
+    """Adds the relay's paths, `more` of them, and the two kinds of credentials to `/openapi.json`."""
 
     def openapi() -> dict[str, Any]:
         if api.openapi_schema is None:
             schema = get_openapi(title=api.title, version=api.version, description=api.description, routes=api.routes)
-            for path, operations in _PATHS.items():
+            for path, operations in {**_PATHS, **more}.items():
                 schema["paths"].setdefault(path, {}).update(operations)
             schemes = schema.setdefault("components", {}).setdefault("securitySchemes", {})
             schemes["key"] = {"type": "http", "scheme": "bearer", "description": "A key of the gateway (sk-...)"}

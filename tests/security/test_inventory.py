@@ -15,7 +15,9 @@ from app.api.caller import _principal
 from app.api.guarded import GuardedRoute
 from app.formats import by_name
 from app.main import create_app
+from app.providers.base import OPENAI_OBJECTS
 from app.settings import Settings
+from app.surfaces import SURFACES
 from tests.gateway import SECRET_KEY, Gateway
 
 OPEN = {
@@ -86,13 +88,15 @@ def test_inventory_finds_a_route_that_somebody_forgot(api: FastAPI) -> None:
     assert unguarded([*api.routes, *router.routes]) == ["/v1/new-thing"]
 
 
-def _paths_of_formats() -> list[str]:
+def _paths_of_the_relay() -> list[str]:
     paths = [path for format in by_name().values() for path in (*format.client_paths, *format.count_paths)]
     models = [f"{path}any-model:generateContent" for format in by_name().values() for path in format.model_paths]
-    return [*paths, *models]
+    surfaces = [path for surface in SURFACES for path in surface.paths]
+    objects = [f"/v1/{family}{rest}" for family in OPENAI_OBJECTS for rest in ("", "/any-id", "/any-id/any/thing")]
+    return [*paths, *models, *surfaces, *objects]
 
 
-@pytest.mark.parametrize("path", _paths_of_formats())
+@pytest.mark.parametrize("path", _paths_of_the_relay())
 def test_inventory_of_relay_paths(gateway: Gateway, path: str) -> None:
     """Nothing is read for a stranger: the key is asked for before the body is found to be no request."""
     answer = httpx2.post(gateway.url + path, content=b"{")

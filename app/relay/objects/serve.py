@@ -6,14 +6,16 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from app.accounts.principals import Principal, Principals
 from app.catalog.catalog import Catalog
 from app.catalog.snapshot import Candidate, Model, Snapshot, family_model
-from app.errors import invalid_request
+from app.errors import GatewayError, Kind, invalid_request
 from app.ledger.waiting import WaitingRoom
+from app.providers.base import OPENAI_OBJECTS
 from app.relay.admit import admit_surface
 from app.relay.authenticate import authenticate
 from app.relay.bill import Bill
@@ -34,6 +36,7 @@ from app.settings import Settings
 from app.surfaces.base import NOTHING, OpenAISurface, SurfaceRequest
 from app.surfaces.form import Form, FormBody, Part
 
+KNOWN: Mapping[str, None] = MappingProxyType(dict.fromkeys(OPENAI_OBJECTS))
 MAX_QUERY = 4000
 METHODS = frozenset({"GET", "POST", "DELETE"})
 MODEL_HEADER = b"x-relaygate-model"
@@ -55,6 +58,11 @@ class FamilyDialect(OpenAISurface):
 
     def __init__(self, family: str) -> None:
         self.name = f"openai_{family.replace('/', '_')}"
+
+
+def find_object_path(snapshot: Snapshot, method: str, path: str) -> ObjectPath | None:
+    """Whether a path is one of OpenAI's families, or of those that a channel passes on."""
+    return read_path(path, {**KNOWN, **snapshot.families}) if method in METHODS else None
 
 
 class ObjectRelay:
@@ -81,10 +89,6 @@ class ObjectRelay:
         self._store = store
         self._looks = looks
         self._batches = batches
-
-    def find(self, method: str, path: str) -> ObjectPath | None:
-        """Whether a path is some channel's family's."""
-        return read_path(path, self._catalog.snapshot.families) if method in METHODS else None
 
     async def serve(self, path: ObjectPath, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, errors included, as OpenAI would."""
@@ -159,7 +163,6 @@ class ObjectRelay:
         self, snapshot: Snapshot, path: ObjectPath, named: Sequence[KeptObject], wanted: str | None
     ) -> tuple[Model, Pin | None]:
         """The family's channels: the one that keeps what the call names, else those that serve the model it names."""
-        model = snapshot.families[path.family]
         places = {kept.pin for kept in named}
         if len(places) > 1:
             message = "The request names objects that lie at different upstreams."
@@ -167,6 +170,10 @@ class ObjectRelay:
         if places:
             pin = places.pop()
             return family_model(path.family, [_keeper(snapshot, path.family, pin)]), pin
+        model = snapshot.families.get(path.family)
+        if model is None:
+            message = f"No channel passes /v1/{path.family} on."
+            raise GatewayError(Kind.NOT_FOUND, "not_found", message)
         if wanted is None:
             return model, None
         served = snapshot.find(wanted)
