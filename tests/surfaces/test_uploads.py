@@ -54,11 +54,15 @@ async def swallower() -> AsyncIterator[Swallower]:
 
 
 def serve(operator: Operator, url: str, channels: int = 1) -> str:
-    name = f"audio-{uuid4().hex[:12]}"
+    """A new model; returns once all its channels are known, which a second model of the last one shows."""
+    name, shown = f"audio-{uuid4().hex[:12]}", f"shown-{uuid4().hex[:12]}"
     operator.call("PUT", f"/models/{name}", json={"kind": "audio", "price": {"per_minute": "0.006"}})
+    operator.call("PUT", f"/models/{shown}", json={"kind": "audio", "free": True})
     for rank in range(channels):
-        operator.channel(name, "any", base_url=url, api_key=UPSTREAM_SECRET, priority=-rank)
-    wait_until_served(operator, name)
+        names = [name, shown] if rank == channels - 1 else [name]
+        served = [{"model": each, "upstream_model": "any"} for each in names]
+        operator.channel(name, "any", base_url=url, api_key=UPSTREAM_SECRET, priority=-rank, models=served)
+    wait_until_served(operator, shown)
     return name
 
 
