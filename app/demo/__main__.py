@@ -89,7 +89,9 @@ def main() -> None:
         create_demo_app(record=not args.no_record),
         loop="uvloop",
         http="httptools",
-        ws="none",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,
         log_level="error",
         access_log=False,
         # Each costs microseconds a request, and the benchmarks count them.
