@@ -127,6 +127,7 @@ class Services:
             self.observer.metrics,
             self.registry,
             ClientSecrets(split_secret_keys(settings.secret_key.get_secret_value())),
+            self.kept,
         )
         self._stack = AsyncExitStack()
         self._relay: Relay | None = None

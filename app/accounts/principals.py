@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, or_, select
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.accounts.secrets import digest_of
@@ -110,20 +110,11 @@ class Principals:
                 self._throttle.add(source)
             return principal
 
-    async def find_id(self, key_id: int) -> Principal | None:
-        """The principal of a key that was found before. Raises GatewayError `service_unavailable` as `find` does."""
-        digest = self._digests.get(key_id) if self._is_fresh() else None
-        principal = None if digest is None else self._known.get(digest)
-        if principal is not None:
-            return principal
-        generation = self._generation
-        try:
-            digest, principal = await self._query(keys.c.id == key_id)
-        except DATABASE_ERRORS as error:
-            raise unavailable("The gateway can't reach its database.") from error
-        if digest is not None and principal is not None and generation == self._generation:
-            self._keep(digest, principal)
-        return principal
+    async def find_digest(self, digest: bytes) -> Principal | None:
+        """The same by the digest of a key that has been found before: a look-up that is nobody's failure."""
+        fresh = self._is_fresh()
+        principal = self._known.get(digest) if fresh else None
+        return await self._ask(digest, fresh) if principal is None else principal
 
     def _is_fresh(self) -> bool:
         return self._news is not None and self._news.fresh
@@ -174,7 +165,7 @@ class Principals:
     async def _load(self, digest: bytes) -> Principal | None:
         generation = self._generation
         try:
-            _, principal = await self._query(keys.c.digest == digest)
+            principal = await self._query(digest)
         except DATABASE_ERRORS as error:
             raise unavailable("The gateway can't reach its database.") from error
         if generation != self._generation:
@@ -187,27 +178,23 @@ class Principals:
             if len(self._unknown) > MAX_UNKNOWN:
                 self._unknown.popitem(last=False)
             return None
-        self._keep(digest, principal)
-        return principal
-
-    def _keep(self, digest: bytes, principal: Principal) -> None:
         self._known[digest] = principal
         self._digests[principal.key_id] = digest
         if len(self._known) > MAX_CACHED:
             oldest, dropped = self._known.popitem(last=False)
             self._digests.pop(dropped.key_id, None)
             self._meet(oldest)
+        return principal
 
-    async def _query(self, which: ColumnElement[bool]) -> tuple[bytes | None, Principal | None]:
-        """The key's digest and its principal."""
+    async def _query(self, digest: bytes) -> Principal | None:
         query = (
             select(keys, accounts.c.enabled.label("account_enabled"), accounts.c.price_ratio, _LIMITED.label("limited"))
             .join(accounts, accounts.c.id == keys.c.account_id)
-            .where(which, keys.c.deleted_at.is_(None), accounts.c.deleted_at.is_(None))
+            .where(keys.c.digest == digest, keys.c.deleted_at.is_(None), accounts.c.deleted_at.is_(None))
         )
         async with self._engine.connect() as connection:
             row = (await connection.execute(query)).mappings().one_or_none()
-        return (None, None) if row is None else (row["digest"], _principal(row))
+        return None if row is None else _principal(row)
 
 
 def _principal(row: Any) -> Principal:

@@ -60,7 +60,9 @@ def is_news(record: logging.LogRecord) -> bool:
     if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
         return False
     message = record.getMessage()
-    return "without completing response" not in message and "graceful shutdown exceeded" not in message
+    if "without completing" in message:
+        return False
+    return "graceful shutdown exceeded" not in message
 
 
 def bind(host: str, port: int) -> socket.socket:

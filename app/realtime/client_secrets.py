@@ -1,7 +1,7 @@
 """Short-lived secrets for browsers: `ek_` and a sealed text that only a gateway with the same secret key can read.
 
 Nothing is stored: the text says which key it was made with, and that key is looked up whenever it is used. So a secret dies
-with its key, and every process takes it (decision 40).
+with its key, rotated or deleted, and every process takes it (decision 40).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _TOO_LARGE = "The session is too large for a client secret. Leave out what is lo
 
 @dataclass(frozen=True, slots=True)
 class ClientSecret:
-    """What a secret says: whose it is, until when (Unix seconds), for which model (None: any that its key may call), and how
-    the session begins.
+    """What a secret says: the digest of the key that it was made with, until when it is good (Unix seconds), for which model
+    (None: any that its key may call), and how the session begins.
     """
 
-    key_id: int
+    key_digest: bytes
     expires_at: int
     model: str | None
     session: Mapping[str, Any] | None
@@ -53,7 +53,7 @@ class ClientSecrets:
 
     def seal(self, secret: ClientSecret) -> str:
         """Raises GatewayError 400 for a session that has too much in it."""
-        content = orjson.dumps([secret.key_id, secret.expires_at, secret.model, secret.session])
+        content = orjson.dumps([secret.key_digest.hex(), secret.expires_at, secret.model, secret.session])
         value = PREFIX + self._fernet.encrypt(zlib.compress(content, 9)).decode().rstrip("=")
         if len(value) > MAX_LENGTH or len(content) > MAX_SESSION:
             raise invalid_request(_TOO_LARGE, "session", "session_too_large")
@@ -68,10 +68,10 @@ class ClientSecrets:
             packed = self._fernet.decrypt(sealed + "=" * (-len(sealed) % 4))
         except (InvalidToken, binascii.Error, ValueError) as error:
             raise unauthenticated("Incorrect API key provided.") from error
-        key_id, expires_at, model, session = orjson.loads(zlib.decompress(packed))
+        digest, expires_at, model, session = orjson.loads(zlib.decompress(packed))
         if (time.time() if now is None else now) >= expires_at:
             raise unauthenticated("This client secret has expired.")
-        return ClientSecret(key_id, expires_at, model, session)
+        return ClientSecret(bytes.fromhex(digest), expires_at, model, session)
 
 
 def _derive(secret_key: str) -> bytes:

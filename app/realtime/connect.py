@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from app.catalog.snapshot import Channel, ChannelKey
 from app.egress.connector import Connector
 from app.errors import UpstreamError, bad_upstream_response
 from app.formats.openai_chat.reply import read_error
 from app.logs import get_log
 from app.realtime.way import SURFACE, Way
-from app.relay.attempt import DNS_TTL, Upstreams, connection_error, read_pause, redact
+from app.relay.attempt import DNS_TTL, MAX_ERROR_BODY, Upstreams, connection_error, read_pause, read_start, redact
 from app.relay.exchange import Scope
 from app.routing.board import Board, Pick
 from app.routing.retry_budget import RetryBudget
@@ -25,6 +26,8 @@ from app.routing.trip import Trip
 
 if TYPE_CHECKING:
     WebSocket = aiohttp.ClientWebSocketResponse[bool]
+
+T = TypeVar("T")
 
 log = get_log("relaygate.realtime")
 
@@ -87,55 +90,74 @@ class Dialer:
         self._max_frame = max_frame
 
     async def dial(self, way: Way, scope: Scope, query: Mapping[str, str], label: str) -> Dialed:
-        """The first channel whose handshake succeeds. The caller ends the pick with the board.
+        """The first channel whose handshake succeeds. The caller ends the pick with the board. Raises as `first` does."""
+        return Dialed(*await self.first(way, label, lambda pick: self._attempt(pick, scope, query)))
+
+    async def first(self, way: Way, label: str, attempt: Callable[[Pick], Awaitable[T]]) -> tuple[T, Pick, int]:
+        """What the first attempt that doesn't fail has come to, over which channel, and how many there were.
 
         Raises GatewayError: the last attempt's, or why nothing could be tried.
         """
-        trip = Trip(self._board, (way.leg,), stream=True, tokens=0)
+        board = self._board
+        trip = Trip(board, (way.leg,), stream=True, tokens=0)
         failure: UpstreamError | None = None
         self._budget.deposit()
         attempts, most = 0, way.model.max_attempts or self._max_attempts
         while attempts < most and (pick := trip.next()) is not None:
-            if failure is not None and not self._budget.withdraw(self._board.clock()):
+            if failure is not None and not self._budget.withdraw(board.clock()):
                 break
             attempts += 1
+            pick.began = board.clock()
+            board.begin(pick)
             try:
-                socket = await self._attempt(pick, scope, query)
-            except UpstreamError as error:
+                found = await attempt(pick)
+            except BaseException as error:
+                board.end(pick, 0)
+                if not isinstance(error, UpstreamError):
+                    raise
                 failure = redact(error, pick.channel).with_traceback(None)
-                trip.learn(pick, self._board.failed(pick, failure))
+                trip.learn(pick, board.failed(pick, failure))
                 log.warning("attempt_failed", request_id=label, channel=pick.channel.name, error=failure.code)
                 if not failure.retryable:
                     break
             else:
-                return Dialed(socket, pick, attempts)
+                board.answered(pick)
+                return found, pick, attempts
         raise failure or trip.refusal(way.model.name)
 
+    async def call_with(self, key: ChannelKey, channel: Channel, url: URL, **content: Any) -> aiohttp.ClientResponse:
+        """One POST over the same session; the caller closes the response. Raises UpstreamError unless it succeeds."""
+        headers = _headers(key, channel, None)
+        headers.update(content.pop("headers", {}))
+        try:
+            async with asyncio.timeout(HANDSHAKE):
+                response = await self._session.post(url, headers=headers, allow_redirects=False, **content)
+                if 200 <= response.status < 300:
+                    return response
+                body = await read_start(response.content, MAX_ERROR_BODY)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise connection_error(error) from error
+        response.close()
+        if response.status < 400:
+            raise bad_upstream_response("The upstream answered with a redirect.")
+        refusal = read_error(response.status, body)
+        refusal.pause = refusal.retry_after = read_pause(response.headers)
+        raise refusal
+
     async def _attempt(self, pick: Pick, scope: Scope, query: Mapping[str, str]) -> WebSocket:
-        board = self._board
-        pick.began = board.clock()
-        board.begin(pick)
         try:
             async with asyncio.timeout(min(HANDSHAKE, self._upstreams.first_byte(pick))):
-                socket = await self._session.ws_connect(
+                return await self._session.ws_connect(
                     _address(pick, query),
-                    headers=_headers(pick, scope),
+                    headers=_headers(pick.key, pick.channel, scope),
                     max_msg_size=self._max_frame,
-                    autoping=True,
                 )
         except aiohttp.WSServerHandshakeError as error:
-            board.end(pick, 0)
             raise _refusal(error) from None
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RedirectError) as error:
-            board.end(pick, 0)
-            if isinstance(error, RedirectError):
-                raise bad_upstream_response("The upstream answered with a redirect.") from None
+        except RedirectError:
+            raise bad_upstream_response("The upstream answered with a redirect.") from None
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise connection_error(error) from error
-        except BaseException:
-            board.end(pick, 0)
-            raise
-        board.answered(pick)
-        return socket
 
 
 def _address(pick: Pick, query: Mapping[str, str]) -> URL:
@@ -145,13 +167,13 @@ def _address(pick: Pick, query: Mapping[str, str]) -> URL:
     return url.with_scheme("wss" if secure else "ws").update_query({**query, "model": model})
 
 
-def _headers(pick: Pick, scope: Scope) -> CIMultiDict[str]:
-    headers = pick.key.headers.copy()
+def _headers(key: ChannelKey, channel: Channel, scope: Scope | None) -> CIMultiDict[str]:
+    headers = key.headers.copy()
     headers.popall("content-type", None)
     headers.popall("accept-encoding", None)
-    for name, value in scope["headers"]:
+    for name, value in () if scope is None else scope["headers"]:
         field = name.decode("latin-1")
-        if name in PASSED and field not in pick.channel.fixed_headers:
+        if name in PASSED and field not in channel.fixed_headers:
             headers[field] = value.decode("latin-1")
     return headers
 

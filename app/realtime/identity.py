@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.accounts.principals import Principal, Principals
+from app.accounts.secrets import digest_of
 from app.errors import GatewayError, unauthenticated
 from app.realtime.client_secrets import PREFIX, ClientSecret, ClientSecrets
 from app.relay.authenticate import Networks, admitted, authenticate, presented_credential
@@ -18,9 +19,10 @@ KEY_PROTOCOL = "openai-insecure-api-key."
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """`secret`: the client secret that was presented in the place of its key."""
+    """`key_digest`: of the key. `secret`: the client secret that was presented in its place."""
 
     principal: Principal
+    key_digest: bytes
     secret: ClientSecret | None = None
 
 
@@ -29,9 +31,10 @@ async def identify(scope: Scope, principals: Principals, secrets: ClientSecrets,
     scope = _with_key(scope)
     credential = presented_credential(scope)
     if not credential.startswith(PREFIX):
-        return Identity(await authenticate(scope, principals, trusted))
+        return Identity(await authenticate(scope, principals, trusted), digest_of(credential))
     secret = secrets.open(credential)
-    return Identity(admitted(await principals.find_id(secret.key_id), scope, trusted), secret)
+    principal = admitted(await principals.find_digest(secret.key_digest), scope, trusted)
+    return Identity(principal, secret.key_digest, secret)
 
 
 def _with_key(scope: Scope) -> Scope:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from app.accounts.principals import Principal, Principals
+from app.accounts.principals import Principals
 from app.catalog.prices import Price
 from app.catalog.snapshot import Candidate
 from app.core.ids import new_id
@@ -20,6 +20,7 @@ from app.errors import unauthenticated
 from app.ledger.records import Ask, Hold, Refusal, Settlement, Status
 from app.ledger.waiting import WAITABLE, WaitingRoom
 from app.ledger.writer import LedgerWriter
+from app.realtime.identity import Identity
 from app.realtime.way import FORMAT, Way
 from app.relay.limits import refusal_error
 from app.relay.plan import model_not_allowed
@@ -46,8 +47,9 @@ class Bank:
 class Purse:
     """`attempts`: upstream calls until one was open. `charged`: nano-dollars so far; `turns`: slices that were used."""
 
-    def __init__(self, bank: Bank, principal: Principal, way: Way, request_id: UUID) -> None:
-        self.principal = principal
+    def __init__(self, bank: Bank, identity: Identity, way: Way, request_id: UUID) -> None:
+        self.principal = identity.principal
+        self._key_digest = identity.key_digest
         self.attempts = 0
         self.charged = 0
         self.turns = 0
@@ -73,7 +75,7 @@ class Purse:
 
     async def check(self) -> None:
         """Raises GatewayError: 401 once the key is no good any more, 403 once it may not call the model."""
-        principal = await self._bank.principals.find_id(self.principal.key_id)
+        principal = await self._bank.principals.find_digest(self._key_digest)
         if principal is None or not principal.is_live(time.time()):
             raise unauthenticated("This API key has been revoked or has expired.")
         if not (principal.allows_model(self._way.name) or principal.allows_model(self._way.model.name)):

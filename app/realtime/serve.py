@@ -22,6 +22,7 @@ from app.formats.openai_errors import write_error
 from app.ledger.waiting import WaitingRoom
 from app.ledger.writer import LedgerWriter
 from app.logs import get_log
+from app.realtime.calls import Calls
 from app.realtime.client_secrets import ClientSecret, ClientSecrets
 from app.realtime.closing import bug
 from app.realtime.connect import Dialed, Dialer, open_session
@@ -32,6 +33,7 @@ from app.realtime.session import Bounds, Session
 from app.realtime.way import FORMAT, Way, find_way
 from app.relay.attempt import Upstreams
 from app.relay.exchange import LEDGER_PATIENCE, Receive, Scope, Send
+from app.relay.kept import KeptAnswers
 from app.relay.observe import Metrics
 from app.relay.plan import model_not_allowed
 from app.routing.board import Board
@@ -80,6 +82,7 @@ class Realtime:
         metrics: Metrics,
         registry: CollectorRegistry,
         secrets: ClientSecrets,
+        kept: KeptAnswers,
     ) -> None:
         self.secrets = secrets
         self._settings = settings
@@ -88,6 +91,7 @@ class Realtime:
         self._board = board
         self._metrics = metrics
         self._bank = Bank(ledger, waiting_room, principals, settings.realtime_slice_tokens, self._note_charge)
+        self.calls = Calls(self._bank, catalog, board, kept)
         self._bounds = Bounds(
             settings.realtime_idle_timeout, settings.realtime_max_duration, settings.realtime_ping_interval
         )
@@ -109,6 +113,11 @@ class Realtime:
             retry_budget=settings.retry_budget,
             max_frame=settings.realtime_max_frame_bytes,
         )
+
+    @property
+    def dialer(self) -> Dialer:
+        assert self._dialer is not None, "services aren't started"
+        return self._dialer
 
     async def stop(self) -> None:
         """Every session has been ended by then; their last settlements are with the ledger afterwards."""
@@ -156,10 +165,10 @@ class Realtime:
             async with asyncio.timeout(LEDGER_PATIENCE):
                 identity = await identify(scope, self._principals, self.secrets, self._settings.trusted_proxies)
                 visit.query = _read_query(scope)
-                name = _model_of(visit.query.pop("model", None), identity)
+                name = model_of(visit.query.pop("model", None), identity)
                 visit.way = await find_way(self._catalog, identity.principal, name)
             visit.secret = identity.secret
-            purse = Purse(self._bank, identity.principal, visit.way, visit.id)
+            purse = Purse(self._bank, identity, visit.way, visit.id)
             async with asyncio.timeout(LEDGER_PATIENCE + self._settings.hold_patience):
                 await purse.take()
             visit.purse = purse
@@ -168,8 +177,7 @@ class Realtime:
 
     async def _accept(self, visit: Visit, scope: Scope, send: Send) -> None:
         """The upstream's handshake, then the client's. Raises GatewayError, and OSError for a client that has gone."""
-        assert self._dialer is not None, "services aren't started"
-        visit.dialed = dialed = await self._dialer.dial(visit.way, scope, visit.query, visit.label)
+        visit.dialed = dialed = await self.dialer.dial(visit.way, scope, visit.query, visit.label)
         visit.purse.attempts = dialed.attempts
         visit.purse.start(dialed.pick.candidate)
         visit.first = _first(visit.secret, dialed)
@@ -265,7 +273,7 @@ def _read_query(scope: Scope) -> dict[str, str]:
     return found
 
 
-def _model_of(name: str | None, identity: Identity) -> str:
+def model_of(name: str | None, identity: Identity) -> str:
     """The model of the query, or the client secret's; both only if they are the same."""
     bound = None if identity.secret is None else identity.secret.model
     if name is not None and bound is not None and name != bound:

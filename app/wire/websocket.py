@@ -141,6 +141,8 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         await super().send(message)
+        if self.close_sent:  # a refusal ends the handshake too, which uvicorn would take for a fault
+            self.handshake_complete = True
         if message["type"] == "websocket.accept":
             self._go_on()
         elif message["type"] == "websocket.close" and self._rest:
@@ -175,7 +177,8 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
             self.transport.close()
 
     def keepalive_timeout(self) -> None:
-        if self.read_paused:  # the answer may be among what isn't read
+        # The answer may be among what isn't read here, or the ping among what isn't read there: the guard minds that.
+        if self.read_paused or not self.writable.is_set():
             self.pong_timer = None
             self.schedule_ping()
         else:

@@ -68,12 +68,15 @@ class Talk:
     async def end(self) -> tuple[int, str, list[dict[str, Any]]]:
         """How it is closed from the other side: the code, the reason, and what came before."""
         events = []
+        frame = None
         try:
             while True:
                 events.append(await self.hear())
         except ConnectionClosed as closed:
-            assert closed.rcvd is not None, "no close frame"
-            return closed.rcvd.code, closed.rcvd.reason, events
+            frame = closed.rcvd
+        if frame is None:
+            raise AssertionError("no close frame")
+        return frame.code, frame.reason, events
 
 
 @asynccontextmanager
@@ -104,9 +107,10 @@ async def refused(gateway: Gateway, customer: Customer | None, model: str | None
         async with talk(gateway, customer, model, **options):
             raise AssertionError("a session was opened")
     except InvalidStatus as answer:
-        assert answer.response.headers["x-request-id"]
-        assert answer.response.body is not None
-        return answer.response.status_code, json.loads(answer.response.body)["error"]
+        response = answer.response
+    assert response.headers["x-request-id"]
+    assert response.body is not None
+    return response.status_code, json.loads(response.body)["error"]
 
 
 async def entries(operator: Operator, customer: Customer, count: int) -> list[dict[str, Any]]:
