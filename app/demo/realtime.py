@@ -88,7 +88,13 @@ class Realtime:
 
     def routes(self) -> tuple[Route, ...]:
         """The HTTP half."""
-        return tuple(Route("POST", f"{base}/calls", self.call) for base in PATHS)
+        making = [Route("POST", f"{base}/calls", self.call) for base in PATHS]
+        return (*making, *(Route("POST", f"{base}/calls/{{id}}/{{verb}}", self.end) for base in PATHS))
+
+    async def end(self, exchange: Exchange, _id: str, _verb: str) -> None:
+        """Hanging up, referring or rejecting: always well."""
+        await exchange.read_body()
+        await exchange.respond(200, (), b"")
 
     async def call(self, exchange: Exchange) -> None:
         """An answer to an SDP offer, which names the offer."""

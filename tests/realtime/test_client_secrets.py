@@ -222,3 +222,13 @@ async def test_a_call_that_could_not_be_metered(
     assert await entries(operator, customer, 0) == []
     free = realtime_model(operator, "", free=True, price=None)
     assert call(gateway, customer.key, free).status_code == 201
+
+
+async def test_a_call_without_money(gateway: Gateway, operator: Operator, demo: DemoProcess) -> None:
+    """No upstream hears of it."""
+    poor = operator.customer(grant="0.1")
+    model = realtime_model(operator, "", price={"per_call": "0.25"})
+    answer = call(gateway, poor.key, model)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "insufficient_quota")
+    assert demo.received(upstream_of(operator, model)) == []
+    assert await entries(operator, poor, 0) == []
