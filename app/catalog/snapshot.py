@@ -48,7 +48,8 @@ class Channel:
     """One way to an upstream, ready to be called: URLs by format and headers are made once, not for each request.
 
     `endpoints`: the formats that it speaks, the preferred one first; `surfaces`: what it serves beside chat.
-    `fixed_headers`: those that the operator has set, in small letters: no client's header replaces them. `keys`: at least one; `secret` and `headers` are those of the first.
+    `fixed_headers`: those that the operator has set, in small letters: no client's header replaces them. `keys`: at least
+    one; `secret` and `headers` are those of the first.
     `concurrency`, `rpm` and `tpm` cap what it is given, over all processes. `label`: what clients are told of it. `lacks`:
     what its models can't do there.
     """

@@ -24,7 +24,7 @@ from app.ledger.writer import LedgerWriter
 from app.logs import get_log
 from app.realtime.calls import Calls
 from app.realtime.client_secrets import ClientSecret, ClientSecrets
-from app.realtime.closing import bug
+from app.realtime.closing import FAILED, bug
 from app.realtime.connect import Dialed, Dialer, open_session
 from app.realtime.events import write_event
 from app.realtime.identity import PROTOCOL, Identity, identify
@@ -223,8 +223,8 @@ class Realtime:
             await session.settle_rest()
             await session.say_farewell()
         finally:
-            if end.by == "upstream" and end.error is not None:
-                board.failed(pick, UpstreamError(Kind.UPSTREAM, end.error.code, end.error.message))
+            if end.by == "upstream" and end.code == FAILED:
+                board.failed(pick, UpstreamError(Kind.UPSTREAM, "upstream_disconnected", "It closed the session."))
             else:
                 board.completed(pick)
             board.end(pick, None)
@@ -287,7 +287,7 @@ def _first(secret: ClientSecret | None, dialed: Dialed) -> str | None:
     """The session that a client secret was made for, as the upstream's first event."""
     if secret is None or not secret.session:
         return None
-    session: dict[str, Any] = {**secret.session}
+    session: dict[str, Any] = {"type": "realtime", **secret.session}
     if "model" in session:
         session["model"] = dialed.pick.candidate.upstream_model
     return write_event({"type": "session.update", "session": session})

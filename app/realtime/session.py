@@ -167,6 +167,7 @@ class Session:
                         await self._pass_whole(head.type, text)
                         continue
                     elif head.type == "error":
+                        tally.refused()
                         text = self._without_secrets(text)
                 await self._tell({"type": "websocket.send", "text": text})
             elif message.type is aiohttp.WSMsgType.BINARY:

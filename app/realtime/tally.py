@@ -95,6 +95,10 @@ class Tally:
         if isinstance(id, str) and len(self._open) < MAX_OPEN:
             self._open.setdefault(id, Produced())
 
+    def refused(self) -> None:
+        """An `error`: of what the client has asked for, one response won't begin."""
+        self.asked = max(0, self.asked - 1)
+
     def produced(self, head: Head) -> None:
         """A delta of a response."""
         made = self._open.get(text_of(head.response_id))

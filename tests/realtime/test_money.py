@@ -261,3 +261,40 @@ async def test_a_process_that_is_killed(start_gateway: Callable[..., Gateway], o
         assert Decimal(orphan["charged"]) == dollars(0, 0, 0, 0, cached=1000)
     finally:
         own.close()
+
+
+async def test_a_response_that_was_refused_costs_nothing(
+    gateway: Gateway, operator: Operator, customer: Customer
+) -> None:
+    model = realtime_model(operator, "error=1")
+    async with talk(gateway, customer, model) as session:
+        await session.hear()
+        await session.say("response.create")
+        assert (await session.hear())["error"]["code"] == "demo_error"
+    (rest,) = await entries(operator, customer, 1)
+    assert (rest["status"], rest["error"]) == ("released", None)
+
+
+async def test_limits_count_every_turn(gateway: Gateway, operator: Operator) -> None:
+    customer = operator.customer(rpm=2)
+    model = realtime_model(operator, "tokens=1")
+    async with talk(gateway, customer, model) as session:
+        await session.turn()
+        await session.say("response.create")
+        code, _, events = await session.end()
+    assert (code, events[-1]["error"]["code"]) == (1008, "rate_limit_exceeded")
+    found = await entries(operator, customer, 2)
+    assert [entry["status"] for entry in found] == ["settled", "settled"]
+
+
+@pytest.mark.long
+async def test_time_is_settled_once_a_minute(gateway: Gateway, operator: Operator, customer: Customer) -> None:
+    """Without a word being said."""
+    model = realtime_model(operator, "", price={"per_second": "0.001"})
+    async with talk(gateway, customer, model) as session:
+        await session.hear()
+        await asyncio.sleep(65)
+    minute, rest = await entries(operator, customer, 2)
+    assert 60_000 <= minute["usage"]["milliseconds"] < 63_000
+    assert 64_900 <= minute["usage"]["milliseconds"] + rest["usage"]["milliseconds"] < 67_000
+    assert Decimal(minute["charged"]) == Decimal(minute["usage"]["milliseconds"]) / 1_000_000

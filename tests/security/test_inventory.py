@@ -12,8 +12,8 @@ from fastapi.routing import APIRoute
 
 from app.api.admin.guard import AdminRoute
 from app.api.caller import _principal
-from app.api.realtime import _identity
 from app.api.guarded import GuardedRoute
+from app.api.realtime import _identity
 from app.formats import by_name
 from app.main import create_app
 from app.settings import Settings
