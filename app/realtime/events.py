@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import uuid4
 
@@ -43,21 +44,34 @@ def read_head(frame: str | bytes) -> Head | None:
     """None: no event at all, which is for the other side to say."""
     try:
         return _heads.decode(frame)
-    except (msgspec.DecodeError, UnicodeError):
-        return None
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        event = read_event(frame)  # more patient: upstreams may be so too
+        if event is None or not isinstance(event.get("type"), str):
+            return None
+        return Head(event["type"], *(_raw(event.get(name)) for name in ("delta", "response_id", "audio")))
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(json.dumps(value).encode())
 
 
 def read_event(frame: str | bytes) -> dict[str, Any] | None:
     """A whole event; None where it isn't an object."""
     try:
         event = orjson.loads(frame)
-    except orjson.JSONDecodeError:
-        return None
+    except (orjson.JSONDecodeError, UnicodeError):
+        try:  # which takes half a character, as a stream may be cut in two: its usage counts all the same
+            event = json.loads(frame)
+        except (ValueError, RecursionError):
+            return None
     return event if isinstance(event, dict) else None
 
 
 def write_event(event: dict[str, Any]) -> str:
-    return orjson.dumps(event).decode()
+    try:
+        return orjson.dumps(event).decode()
+    except orjson.JSONEncodeError:  # half a character
+        return json.dumps(event)
 
 
 def error_event(error: GatewayError, caused_by: object = None) -> str:

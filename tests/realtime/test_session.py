@@ -13,6 +13,8 @@ from tests.demo.process import DemoProcess
 from tests.gateway import Customer, Gateway, Operator
 from tests.realtime.talk import dollars, entries, frames, realtime_model, refused, talk, upstream_of
 
+DEEP = '{"type":"session.update","x":' + "[" * 50_000 + "]" * 50_000 + "}"
+
 
 @pytest.fixture(scope="module")
 def model(operator: Operator) -> str:
@@ -155,10 +157,12 @@ async def test_another_model_is_refused_with_an_event(
         for hidden in (
             '{"type":"session\\u002eupdate","session":{"model":"gpt-other"}}',
             '{"session":{"model":"gpt-other"},"type":"session.update","response_id":5,"delta":{}}',
+            '{"type":"session.update","session":{"model":"gpt-other"},"x":NaN}',
+            '{"type":"session.update","session":{"model":"gpt-other"},"x":"\\ud83d"}',
         ):
             await session.socket.send(hidden)
             assert (await session.hear())["error"]["code"] == "model_change_refused"
-        for unread in ('{"type":"session.update","session":{"model":"gpt-other"},"x":NaN}', "nonsense", "[1]"):
+        for unread in ('{"type":"session.update","session":{"model":"gpt-other"}}}', "nonsense", "[1]", DEEP):
             await session.socket.send(unread)
             assert (await session.hear())["error"]["code"] == "invalid_event"
         await session.socket.send(b'{"type":"session.update","session":{"model":"gpt-other"}}')
