@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app.api import docs_page, errors, health, models, stored
+from app.api import docs_page, errors, health, models, realtime, stored
 from app.api.admin import routes
 from app.api.examples import keep_nulls
 from app.api.gateway import ASGI, Gateway
@@ -56,6 +56,7 @@ def create_app(settings: Settings | None = None) -> ASGI:
     api.include_router(health.router)
     api.include_router(models.router)
     api.include_router(stored.router)
+    api.include_router(realtime.router)
     api.include_router(holder.router)
     reports.install(api, services.database.reports)
     redemptions.install(api)

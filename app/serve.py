@@ -28,6 +28,7 @@ from app.logs import configure_logs
 from app.services import Services
 from app.settings import Settings
 from app.wire.protocol import GuardedProtocol
+from app.wire.websocket import GuardedWebSocket
 from app.worker.loop import Worker
 
 READY_TIMEOUT = 60.0
@@ -86,7 +87,11 @@ def _serve_api(ready: Ready) -> None:
         workers=settings.workers,
         loop="uvloop",
         http=GuardedProtocol,
-        ws="none",
+        ws=GuardedWebSocket,
+        ws_max_size=settings.realtime_max_frame_bytes,
+        ws_ping_interval=settings.realtime_ping_interval,
+        ws_ping_timeout=settings.realtime_ping_interval,
+        ws_per_message_deflate=False,
         lifespan="on",
         access_log=False,
         log_config=None,

@@ -43,6 +43,8 @@ from app.media.storage import Storage
 from app.media.submissions import Submissions
 from app.media.view import View
 from app.providers import discover
+from app.realtime.client_secrets import ClientSecrets
+from app.realtime.serve import Realtime
 from app.relay.attempt import Timeouts, Upstreams, open_session
 from app.relay.background import Background
 from app.relay.bill import Cashier
@@ -127,6 +129,18 @@ class Services:
         )
         self.watch = Watch(hangup_drain=settings.hangup_drain if settings.on_hangup == "drain" else None)
         self.observer = Observer(self.registry, self.watch, self.ledger, self.board)
+        self.realtime = Realtime(
+            settings,
+            self.principals,
+            self.catalog,
+            self.ledger,
+            self.waiting_room,
+            self.board,
+            self.observer.metrics,
+            self.registry,
+            ClientSecrets(split_secret_keys(settings.secret_key.get_secret_value())),
+            self.kept,
+        )
         self._stack = AsyncExitStack()
         self._relay: Relay | None = None
         self._surface_relay: SurfaceRelay | None = None
@@ -182,6 +196,8 @@ class Services:
             self._upstreams = Upstreams(session, self._timeouts(), self.settings.max_answer_bytes)
             self.background.start(self._upstreams)
             stack.push_async_callback(self.background.stop)
+            self.realtime.start(self._upstreams)
+            stack.push_async_callback(self.realtime.stop)
             self._relay = Relay(
                 self.settings,
                 self.principals,

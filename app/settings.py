@@ -123,6 +123,13 @@ class Settings(BaseSettings):
     action_retention_days: int = Field(
         400, ge=1, le=36500, description="The log of what administrators did is kept for so long"
     )
+    realtime_slice_tokens: int = Field(
+        8000, ge=100, le=1_000_000, description="Tokens, in and out, whose worst price a Realtime session holds ahead"
+    )
+    realtime_idle_timeout: float = Field(600.0, gt=0, description="Of a Realtime session, without a frame either way")
+    realtime_max_duration: float = Field(3600.0, gt=0, description="Of a Realtime session")
+    realtime_ping_interval: float = Field(20.0, gt=0, description="Between pings of a Realtime session, both ways")
+    realtime_max_frame_mb: int = Field(16, ge=1, le=256, description="Largest message of a Realtime session")
     metrics_public: bool = Field(False, description="Serve /metrics without the admin token")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
@@ -148,6 +155,10 @@ class Settings(BaseSettings):
     def max_upload_bytes(self) -> int:
         # A form is a little larger than the file in it.
         return (self.max_upload_mb + 1) * 1024 * 1024
+
+    @property
+    def realtime_max_frame_bytes(self) -> int:
+        return self.realtime_max_frame_mb * 1024 * 1024
 
     @property
     def max_answer_bytes(self) -> int:

@@ -110,6 +110,12 @@ class Principals:
                 self._throttle.add(source)
             return principal
 
+    async def find_digest(self, digest: bytes) -> Principal | None:
+        """The same by the digest of a key that has been found before: a look-up that is nobody's failure."""
+        fresh = self._is_fresh()
+        principal = self._known.get(digest) if fresh else None
+        return await self._ask(digest, fresh) if principal is None else principal
+
     def _is_fresh(self) -> bool:
         return self._news is not None and self._news.fresh
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from app.core.ids import new_id, request_label
 from app.formats.base import Format
+from app.realtime.serve import PATHS
 from app.relay.exchange import Message, Receive, Scope, Send
 from app.relay.objects.serve import find_object_path
 from app.services import Services
@@ -39,7 +40,8 @@ class Gateway:
                 settings.write_timeout,
                 settings.max_connections,
                 settings.max_connections_per_address,
-            )
+            ),
+            frozenset(path.encode() for path in PATHS),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,6 +61,9 @@ class Gateway:
                 await self._services.object_relay.serve(object_path, scope, receive, send)
                 return
             send = _with_request_id(scope, send)
+        elif scope["type"] == "websocket":
+            await self._services.realtime.serve(scope, receive, send)
+            return
         await self._rest(scope, receive, send)
 
     def _of_model_path(self, path: str) -> Format | None:

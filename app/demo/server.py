@@ -16,6 +16,7 @@ from app.demo.media.fakes import FAKES
 from app.demo.media.google import Gemini
 from app.demo.media.studio import Studio
 from app.demo.openai_chat import OpenAIChat
+from app.demo.realtime import Realtime
 from app.demo.responses_chat import OpenAIResponses
 from app.demo.routes import Handler, PatternHandler, Route, Router
 
@@ -47,9 +48,13 @@ class DemoApp:
     router: Router
     control: Control
     journal: Journal
+    realtime: Realtime
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry."""
+        if scope["type"] == "websocket":
+            await self.realtime(scope, receive, send)
+            return
         if scope["type"] != "http":
             await _serve_lifespan(scope, receive, send)
             return
@@ -108,9 +113,11 @@ def create_demo_app(*, record: bool = True, models: Sequence[str] = MODELS) -> D
     router.add(messages.routes())
     router.add(gemini.routes())
     router.add(desk.routes())
+    realtime = Realtime(journal)
+    router.add(realtime.routes())
     for fake in FAKES:
         router.add(fake(desk).routes())
-    return DemoApp(router, Control(journal, scripts, studio), journal)
+    return DemoApp(router, Control(journal, scripts, studio), journal, realtime)
 
 
 async def _serve_lifespan(scope: Scope, receive: Receive, send: Send) -> None:

@@ -169,7 +169,7 @@ class Upstreams:
         except (aiohttp.ClientError, OSError) as error:
             return connection_error(error)
         refusal = sending.read_error(response.status, body)
-        refusal.pause = refusal.retry_after = _read_pause(response.headers)
+        refusal.pause = refusal.retry_after = read_pause(response.headers)
         return refusal
 
 
@@ -220,7 +220,7 @@ def redact(error: UpstreamError, channel: Channel) -> UpstreamError:
     return error
 
 
-def _read_pause(headers: Mapping[str, str]) -> float | None:
+def read_pause(headers: Mapping[str, str]) -> float | None:
     """Seconds that an upstream asks to be left alone for: `retry-after-ms` before `retry-after`, in seconds or as a date."""
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         value = headers.get(name)

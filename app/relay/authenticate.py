@@ -27,6 +27,11 @@ async def authenticate(scope: Scope, principals: Principals, trusted_proxies: Ne
     that the key isn't allowed from, 503 when it can't be told.
     """
     principal = await principals.find(presented_key(scope), lambda: client_address(scope, trusted_proxies))
+    return admitted(principal, scope, trusted_proxies)
+
+
+def admitted(principal: Principal | None, scope: Scope, trusted_proxies: Networks) -> Principal:
+    """A principal that was found, if it is alive and may be used from this address. Raises as `authenticate` does."""
     if principal is None or not principal.is_live(time.time()):
         raise unauthenticated(_WRONG)
     if principal.networks is not None and not principal.allows_address(client_address(scope, trusted_proxies)):
@@ -36,6 +41,14 @@ async def authenticate(scope: Scope, principals: Principals, trusted_proxies: Ne
 
 def presented_key(scope: Scope) -> str:
     """The key as sent. Raises GatewayError 401 when there is none, or none that could be ours."""
+    key = presented_credential(scope)
+    if len(key) > MAX_KEY_LENGTH or not key.startswith(KEY_PREFIX):
+        raise unauthenticated(_WRONG)
+    return key
+
+
+def presented_credential(scope: Scope) -> str:
+    """Whatever stands in a key's place. Raises GatewayError 401 when there is nothing, or nothing that could be one."""
     bearer: bytes | None = None
     other: bytes | None = None
     for name, value in scope["headers"]:
@@ -56,12 +69,9 @@ def presented_key(scope: Scope) -> str:
         candidate = _key_in_query(scope)
     if not candidate:
         raise unauthenticated(_MISSING)
-    if len(candidate) > MAX_KEY_LENGTH or not candidate.isascii():
+    if not candidate.isascii() or not candidate.decode("ascii").isprintable():
         raise unauthenticated(_WRONG)
-    key = candidate.decode("ascii")
-    if not key.startswith(KEY_PREFIX) or not key.isprintable():
-        raise unauthenticated(_WRONG)
-    return key
+    return candidate.decode("ascii")
 
 
 def _key_in_query(scope: Scope) -> bytes:

@@ -42,8 +42,10 @@ class Limits:
 class Guard:
     """Knows the open connections, and until when each of those that somebody waits for may take."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, websocket_paths: frozenset[bytes] = frozenset()) -> None:
+        """`websocket_paths`: where a WebSocket may be opened; everywhere else one is refused."""
         self.limits = limits
+        self.websocket_paths = websocket_paths
         self._open: set[Connection] = set()
         self._by_source: dict[str | int, int] = {}
         self._deadlines: dict[Connection, float] = {}

@@ -25,6 +25,10 @@ MAX_HEADERS = 100
 MAX_AHEAD = 16
 """Requests that may wait on a connection behind the one that is served. Each costs memory, and no client needs many."""
 
+MAX_LINE = 8_000
+"""Of a WebSocket's target and headers: the parser of handshakes takes 8,192 bytes a line."""
+
+KEY_LENGTH = 24
 WEBSOCKET = b"websocket"
 
 
@@ -41,6 +45,7 @@ INVALID = Refusal(400, "invalid_http", "The request isn't valid HTTP.")
 LATE = Refusal(408, "request_timeout", "The request took too long to arrive.")
 LONG_TARGET = Refusal(414, "uri_too_long", f"The request target is longer than {MAX_TARGET // 1024} KiB.")
 UPGRADES = Refusal(400, "upgrade_not_supported", "This endpoint isn't served over WebSocket.")
+HANDSHAKE = Refusal(400, "invalid_websocket", "The WebSocket handshake isn't valid (RFC 6455, 4.1).")
 LARGE_HEAD = Refusal(
     431, "headers_too_large", f"The headers are more than {MAX_HEADERS}, or larger than {MAX_HEAD // 1024} KiB in all."
 )
@@ -79,6 +84,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unsent = -1
         self._served: RequestResponseCycle | None = None
         self._refusal = INVALID
+        self._upgrading = False
 
     # -- the connection ------------------------------------------------------------------------------------------------
 
@@ -115,8 +121,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._loose_bytes += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # not to a WebSocket: answered as if it hadn't asked
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._upgrading:
+                self._hand_over(data[upgrade.args[0] :])
+                return
+            # not to a WebSocket: answered as if it hadn't asked
         except httptools.HttpParserError:
             self._refuse(self._refusal)
             return
@@ -207,7 +216,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_AHEAD:
             self._stop(INVALID)
         if self.parser.should_upgrade() and self._get_upgrade() == WEBSOCKET:
-            self._stop(UPGRADES)
+            self._check_upgrade()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -220,6 +229,38 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._served is None:
             self._came()
         super().on_message_complete()
+
+    # -- WebSockets ----------------------------------------------------------------------------------------------------
+
+    def _check_upgrade(self) -> None:
+        """Only where one is served, behind no other request, and only one that the next parser can read."""
+        if self.ws_protocol_class is None or self.url.partition(b"?")[0] not in self._guard.websocket_paths:
+            self._stop(UPGRADES)
+        if len(self.url) > MAX_LINE:
+            self._stop(LONG_TARGET)
+        if any(len(name) + len(value) > MAX_LINE for name, value in self.headers):
+            self._stop(LARGE_HEAD)
+        given = dict(self.headers)
+        if (
+            self._served is not None
+            or self.pipeline
+            or self.parser.get_method() != b"GET"
+            or self.parser.get_http_version() != "1.1"
+            or given.get(b"sec-websocket-version") != b"13"
+            or len(given.get(b"sec-websocket-key", b"")) != KEY_LENGTH
+            or not {b"content-length", b"transfer-encoding"}.isdisjoint(given)
+        ):
+            self._stop(HANDSHAKE)
+        self._upgrading = True
+
+    def _hand_over(self, rest: bytes) -> None:
+        """From here on the connection is another protocol's. `rest`: what came behind the head."""
+        self._guard.close(self, self._address)
+        self.handle_websocket_upgrade()
+        if rest:
+            protocol = self.transport.get_protocol()
+            assert isinstance(protocol, asyncio.Protocol)
+            protocol.data_received(rest)
 
     # -- requests --------------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ ELSEWHERE = {
     "/sora/v1/characters": "tests/media/test_characters.py::test_without_money_nobody_is_asked",
     "/v1/videos/{video_id}/remix": "test_inventory_of_a_remix",
     "/v2/{scope}/generations": "MEDIA, by scope",
+    "/v1/realtime/calls": "tests/realtime/test_client_secrets.py::test_a_call_without_money",
     "/v1beta/models/{model}:generateContent": "BODIES, by format",
     "/v1beta/models/{model}:streamGenerateContent": "BODIES, by format",
 }
@@ -50,6 +51,8 @@ FREE = {
     "/v1/videos/{video_id}": "deletes",
     "/v2/{scope}/generations/{task_id}": "cancels",
     "/sora/v1/characters/{character_id}": "deletes",
+    "/v1/realtime/client_secrets": "makes a key, at whose use is paid",
+    "/v1/realtime/calls/{call_id}/{verb}": "ends",
     "/v1/account/callback-secret/rotate": "no upstream",
     "/v1/account/redemptions": "brings money",
 }

@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from app.api.admin.guard import AdminRoute
 from app.api.caller import _principal
 from app.api.guarded import GuardedRoute
+from app.api.realtime import _identity
 from app.formats import by_name
 from app.main import create_app
 from app.providers.base import OPENAI_OBJECTS
@@ -50,7 +51,7 @@ def _routes(routes: Iterable[Any]) -> Iterator[APIRoute]:
 
 def _asks_for_a_key(route: APIRoute) -> bool:
     calls = [dependency.call for dependency in route.dependant.dependencies]
-    return isinstance(route, GuardedRoute) or _principal in calls
+    return isinstance(route, GuardedRoute) or _principal in calls or _identity in calls
 
 
 def _is_documentation_only(route: APIRoute) -> bool:

@@ -59,6 +59,38 @@ def nothing_is_left(gateway: Gateway) -> Iterator[None]:
             head("GET", "/v1/models", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
                  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="), 400, "upgrade_not_supported", id="a WebSocket",
         ),
+        pytest.param(
+            head("GET", "/v1/realtime", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"), 400,
+            "invalid_websocket", id="a WebSocket without a key",
+        ),
+        pytest.param(
+            head("GET", "/v1/realtime", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 8",
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="), 400, "invalid_websocket", id="an old WebSocket",
+        ),
+        pytest.param(
+            head("POST", "/v1/realtime", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="), 400, "invalid_websocket", id="a WebSocket by POST",
+        ),
+        pytest.param(
+            head("GET", "/v1/realtime", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Content-Length: 5"), 400, "invalid_websocket",
+            id="a WebSocket with a body",
+        ),
+        pytest.param(
+            head("GET", "/v1/realtime?x=" + "a" * 9_000, "Connection: Upgrade", "Upgrade: websocket",
+                 "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="), 414, "uri_too_long",
+            id="a WebSocket with a long target",
+        ),
+        pytest.param(
+            head("GET", "/v1/realtime", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "x: " + "a" * 9_000), 431, "headers_too_large",
+            id="a WebSocket with a long header",
+        ),
+        pytest.param(
+            head("GET", "/v1/realtime?model=x", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==") + b"\x81\x85\0\0\0\0hello" * 3, 401, "invalid_api_key",
+            id="a WebSocket of a stranger, with frames sent ahead",
+        ),
     ],
 )  # fmt: skip
 async def test_is_refused_with_a_word_and_the_connection_closed(
@@ -210,8 +242,11 @@ async def test_thousands_sent_ahead_are_not_queued(gateway: Gateway, operator: O
     assert process.memory_info().rss - before < 30_000_000
 
 
-async def test_a_flood_of_web_sockets(gateway: Gateway) -> None:
-    request = head("GET", "/v1/realtime", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+@pytest.mark.parametrize("key", ["", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="])
+async def test_a_flood_of_web_sockets(gateway: Gateway, key: str) -> None:
+    """Of strangers, with frames sent ahead: no line of log, no memory, and every connection is given back."""
+    lines = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", *([key] if key else [])]
+    request = head("GET", "/v1/realtime", *lines)
 
     async def knock() -> int:
         async with talk(gateway) as client:
@@ -221,6 +256,28 @@ async def test_a_flood_of_web_sockets(gateway: Gateway) -> None:
 
     size = len(gateway.log)
     statuses = await asyncio.gather(*(knock() for _ in range(200)))
-    assert set(statuses) <= {400, 0}  # what was sent behind the head may reset the connection
-    assert 400 in statuses
+    expected = 401 if key else 400
+    assert set(statuses) <= {expected, 0}  # what was sent behind the head may reset the connection
+    assert expected in statuses
     assert "WebSocket library" not in gateway.log[size:]
+    assert "Traceback" not in gateway.log[size:]
+    assert "ASGI" not in gateway.log[size:]
+
+
+async def test_a_web_socket_behind_another_request(gateway: Gateway, operator: Operator, customer: Customer) -> None:
+    """Its frames would be read by nobody while the first is served."""
+    model = operator.model("demo?delay_ms=500")
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hi"}]}).encode()
+    first = head(
+        "POST", "/v1/chat/completions", f"Authorization: Bearer {customer.key}", f"Content-Length: {len(body)}"
+    )
+    upgrade = head(
+        "GET", "/v1/realtime?model=x", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    )  # fmt: skip
+    async with talk(gateway) as client:
+        await client.send(first + body + upgrade)
+        answer = await client.answer()
+        assert answer is not None
+        assert (answer.status, answer.code) == (400, "invalid_websocket")
+        assert await client.ended() == b""

@@ -53,8 +53,8 @@ class Form:
     files: Mapping[str, tuple[bytes, str | None]]
 
 
-async def read_whole(request: Request, services: Services) -> bytes:
-    """The body within RELAYGATE_MAX_BODY_MB, unpacked. Call it once it is known who asks.
+async def read_whole(request: Request, services: Services, *, again: bool = True) -> bytes:
+    """The body within RELAYGATE_MAX_BODY_MB, unpacked. Call it once it is known who asks. `again`: asks once more.
 
     Raises GatewayError: 413 too large, 415 unknown encoding, 408 too slow, 400 broken, 401 when the key is good no longer.
     """
@@ -67,7 +67,8 @@ async def read_whole(request: Request, services: Services) -> bytes:
         message = "The request body took too long to arrive."
         raise GatewayError(Kind.INVALID, "request_timeout", message, status=408) from error
     # A body may take a minute, and the key may have been revoked meanwhile.
-    await authenticate(request.scope, services.principals, settings.trusted_proxies)
+    if again:
+        await authenticate(request.scope, services.principals, settings.trusted_proxies)
     return body
 
 

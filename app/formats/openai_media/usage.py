@@ -1,4 +1,4 @@
-"""Usage as OpenAI's image, transcription and speech endpoints report it, in the gateway's one shape.
+"""Usage as OpenAI's image, transcription, speech and Realtime endpoints report it, in the gateway's one shape.
 
 Source: OpenAI's `images_response.py`, `image_gen_completed_event.py`, `transcription.py`. Speech reports usage only in a
 stream's `speech.audio.done`, which no SDK has types for.
@@ -68,3 +68,26 @@ def _read_tokens(value: object) -> Usage | None:
         return None
     inside, outside = read_count(value, "input_tokens"), read_count(value, "output_tokens")
     return None if inside is None or outside is None else Usage(input_tokens=inside, output_tokens=outside)
+
+
+def read_realtime(value: object) -> Usage | None:
+    """The usage object of a Realtime `response.done`: text, audio and pictures in, text and audio out.
+
+    Cached audio is in the cached tokens and in the audio tokens alike. None: missing, or beyond belief. Source: OpenAI's
+    `realtime_response_usage.py` and its two details.
+    """
+    tokens = _read_tokens(value)
+    if tokens is None or not isinstance(value, dict):
+        return None
+    heard, said = read_details(value, "input_token_details"), read_details(value, "output_token_details")
+    inside = tokens.input_tokens
+    audio, cached = read_part(heard, "audio_tokens", inside), read_part(heard, "cached_tokens", inside)
+    cached_audio = read_part(read_details(heard, "cached_tokens_details"), "audio_tokens", min(audio, cached))
+    return replace(
+        tokens,
+        cache_read_tokens=cached,
+        cache_audio_read_tokens=cached_audio,
+        input_audio_tokens=audio,
+        input_image_tokens=read_part(heard, "image_tokens", inside),
+        output_audio_tokens=read_part(said, "audio_tokens", tokens.output_tokens),
+    )
