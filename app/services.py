@@ -119,6 +119,7 @@ class Services:
         )
         self.kept = KeptAnswers(self.database.engine)
         self.objects = ObjectStore(self.database.engine)
+        self.grounds = Grounds(self.kept, self.objects)
         self.batches = BatchFollower(self.database.engine, self.catalog, self.objects)
         self.background = Background(self.cashier, self.kept)
         self.formats = formats.by_name()
@@ -209,7 +210,7 @@ class Services:
                 self.observer,
                 self.formats,
                 self.kept,
-                Grounds(self.kept, self.objects),
+                self.grounds,
                 self.background,
                 self._fetch_image,
                 self.board,
@@ -223,6 +224,7 @@ class Services:
                 self.catalog,
                 self.waiting_room,
                 self.board,
+                self.grounds,
                 ImageCalls(live, self.storage, self.view),
             )
             self._object_relay = ObjectRelay(

@@ -31,7 +31,7 @@ from app.relay.limits import refusal_error
 from app.relay.objects.look import keeper_of
 from app.relay.objects.paths import ObjectPath
 from app.relay.objects.sending import read_object_error, url_of
-from app.relay.objects.store import KeptObject, ObjectStore
+from app.relay.objects.store import KeptObject, ObjectStore, no_such_object
 from app.relay.plan import in_order, may_call, model_not_allowed, model_not_priced, no_channel, unknown_model
 from app.relay.sending import JSON, Question
 from app.surfaces.form import Form, Part
@@ -78,6 +78,9 @@ class BatchDesk:
         if len(files) != 1:
             raise invalid_request("'file' must be one file.", "file", "missing_required_parameter")
         lines = await asyncio.to_thread(read_lines, files[0], self._targets)
+        others = await self._store.are_others(principal.account_id, lines.named)
+        if others:
+            raise no_such_object(min(others))
         snapshot = await self._catalog.snapshot_for(lines.model)
         model = _model_of(snapshot, principal, lines.model)
         candidates = [each for each in in_order(model.candidates) if _takes(each.channel, lines.wire)]

@@ -20,6 +20,7 @@ from app.core.usage import Usage, sum_usage
 from app.errors import GatewayError, invalid_request
 from app.formats.base import Format, Request
 from app.formats.body import read_field, read_fields, read_model
+from app.relay.objects.references import MAX_IDS, references_in_chat
 from app.relay.upload import open_spool, write_all
 from app.surfaces import SURFACES
 from app.surfaces.base import Surface
@@ -37,7 +38,7 @@ _encode = msgspec.json.Encoder().encode
 @dataclass(frozen=True, slots=True)
 class Lines:
     """`model` is the client's name; `url` where each request goes, and `wire` what a channel must offer for that: a format's
-    name, or a surface's. `most` is what all of them may use, `fair` about what goes in.
+    name, or a surface's. `most` is what all of them may use, `fair` about what goes in. `named`: the objects that they name.
     """
 
     model: str
@@ -46,6 +47,7 @@ class Lines:
     requests: int
     most: Usage
     fair: Usage
+    named: frozenset[str] = frozenset()
 
     def write(self) -> dict[str, Any]:
         """As JSON."""
@@ -111,6 +113,7 @@ def read_lines(part: Part, targets: Targets) -> Lines:
     """What a file asks for. Raises GatewayError 400 naming the line. Takes its time: call it in a thread."""
     first: tuple[str, str] | None = None
     most = fair = Usage()
+    named: set[str] = set()
     count = 0
     for number, line in enumerate(_split(part), start=1):
         if not line.strip():
@@ -122,6 +125,7 @@ def read_lines(part: Part, targets: Targets) -> Lines:
             fields = read_fields(line)
             url, body = _read_head(fields, targets)
             model = read_model(read_fields(body))
+            named.update(references_in_chat(body))
             line_most, line_fair = targets.by_url[url].read(body, url)
         except GatewayError as error:
             raise _at(number, error.message) from error
@@ -131,7 +135,9 @@ def read_lines(part: Part, targets: Targets) -> Lines:
         most, fair = sum_usage(most, line_most), sum_usage(fair, line_fair)
     if first is None:
         raise invalid_request("'file' holds no request.", "file", "invalid_value")
-    return Lines(*first, targets.by_url[first[1]].wire, count, most, fair)
+    if len(named) > MAX_IDS:
+        raise invalid_request(f"'file' names more than {MAX_IDS} objects.", "file", "invalid_value")
+    return Lines(*first, targets.by_url[first[1]].wire, count, most, fair, frozenset(named))
 
 
 def write_lines(part: Part, model: str, folder: Path) -> Part:

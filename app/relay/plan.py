@@ -81,9 +81,15 @@ def make_plan(
 
 
 def make_surface_plan(
-    snapshot: Snapshot, book: TierBook, principal: Principal, request: SurfaceRequest, surface: Surface
+    snapshot: Snapshot,
+    book: TierBook,
+    principal: Principal,
+    request: SurfaceRequest,
+    surface: Surface,
+    pin: Pin | None = None,
 ) -> Plan:
-    """The same for what isn't chat: the model, and those that the operator lets stand in for it.
+    """The same for what isn't chat: the model, and those that the operator lets stand in for it. `pin`: where the objects are
+    that the request names.
 
     Raises GatewayError: 404 unknown model, or one of another kind; 403 not for this key; 503 no channel or no price.
     """
@@ -100,7 +106,7 @@ def make_surface_plan(
     ]
     if not legs:
         raise model_not_priced(request.model, model) if model.dearest is None else no_channel(request.model)
-    return Plan(model, tuple(legs))
+    return Plan(model, tuple(legs), pin)
 
 
 def _able(legs: list[Leg], request: Request) -> tuple[Leg, ...]:

@@ -24,6 +24,8 @@ from app.relay.authenticate import authenticate
 from app.relay.bill import Bill
 from app.relay.body import read_body
 from app.relay.exchange import LEDGER_PATIENCE, Exchange, Interrupt, Receive, Scope, Send
+from app.relay.ground import Grounds, names_in
+from app.relay.objects.references import references_in
 from app.relay.pipeline import SLOW_BODY, Relay
 from app.relay.plan import make_surface_plan
 from app.relay.upload import is_form, read_form
@@ -58,6 +60,7 @@ class SurfaceRelay:
         catalog: Catalog,
         waiting_room: WaitingRoom,
         board: Board,
+        grounds: Grounds,
         detour: TaskDetour,
     ) -> None:
         self._settings = settings
@@ -66,6 +69,7 @@ class SurfaceRelay:
         self._catalog = catalog
         self._waiting_room = waiting_room
         self._board = board
+        self._grounds = grounds
         self._detour = detour
         self._folder: Path = settings.data_dir / "uploads"
 
@@ -93,13 +97,16 @@ class SurfaceRelay:
         if model is not None and model.kind in surface.kinds and self._detour.takes(surface, model):
             await self._detour.serve(exchange, principal, request)
             return None
-        plan = make_surface_plan(snapshot, self._board.book, principal, request, surface)
+        named = await names_in(request.body) if request.form is None else references_in(b"", request.form)
+        pin = await self._grounds.find_named(principal, named)
+        plan = make_surface_plan(snapshot, self._board.book, principal, request, surface, pin)
         admission = await admit_surface(
             self._waiting_room, principal, plan, request, exchange, format=f"openai_{surface.name}"
         )
         dispatch = SurfaceDispatch(surface, request)
         bill = Bill(surface, request, plan, admission, dispatch, tells=settings.answer_headers)
-        return bill, Trip(self._board, plan.legs, stream=request.stream, tokens=admission.input_tokens)
+        tokens = admission.input_tokens
+        return bill, Trip(self._board, plan.legs, stream=request.stream, tokens=tokens, pin=pin)
 
     async def _read(self, surface: Surface, forms: list[Form], exchange: Exchange) -> SurfaceRequest:
         settings, path = self._settings, exchange.scope["path"]

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from app.errors import GatewayError, Kind, invalid_request
+from app.errors import GatewayError, Kind, invalid_request, unavailable
+from app.logs import get_log
 from app.relay.exchange import Exchange, Interrupt
 from app.surfaces.form import Form, Part, Spool
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
+
+log = get_log("relaygate.relay")
 
 IN_MEMORY = 64 * 1024
 """Bytes of a file above which it goes to disk."""
@@ -63,6 +66,10 @@ async def read_form(exchange: Exchange, folder: Path, limit: int, timeout: float
         raise invalid_request(
             "The form can't be read: it isn't valid multipart/form-data.", code="invalid_form"
         ) from error
+    except OSError as error:
+        gatherer.close()
+        log.error("upload_not_stored", folder=str(folder), error=str(error))
+        raise unavailable("The gateway has no room for the upload at the moment.") from error
     except BaseException:
         gatherer.close()
         raise

@@ -35,6 +35,8 @@ class Keeper:
     contents: dict[str, bytes] = field(default_factory=dict)
     ending: dict[str, Any] | None = None
     refuses: list[int] = field(default_factory=list)
+    below: dict[str, Any] = field(default_factory=dict)
+    """What every call about what hangs on an object says too."""
 
     @property
     def url(self) -> str:
@@ -74,7 +76,7 @@ class Keeper:
         if rest[1:] == ["complete"]:
             return 200, {**found, "status": "completed", "file": self.make("files", {"filename": "whole"})}
         if rest[1:]:
-            return 200, {"object": "below", "path": path, "fields": fields}
+            return 200, {"object": "below", "path": path, "fields": fields, **self.below}
         if method == "DELETE":
             del self.objects[rest[0]]
             return 200, {"id": rest[0], "object": family, "deleted": True}

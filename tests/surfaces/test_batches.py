@@ -272,6 +272,18 @@ def test_another_accounts_file_and_batch_do_not_exist(
     bob.close()
 
 
+def test_another_accounts_file_cannot_be_named_in_a_line(
+    gateway: Gateway, operator: Operator, ann: Client, upstream: Keeper, model: str
+) -> None:
+    bob = Client(gateway, operator.customer(), model)
+    file = ann.call("POST", "/v1/files", data={"purpose": "vision"}, files={"file": ("a", b"x", "image/png")})
+    upstream.calls.clear()
+    part = {"type": "file", "file": {"file_id": file["id"]}}
+    upload(bob, line(model, messages=[{"role": "user", "content": [part]}]), status=404)
+    assert upstream.calls == []
+    bob.close()
+
+
 def test_a_key_without_the_model_cannot_run_it_in_a_batch(
     gateway: Gateway, operator: Operator, upstream: Keeper, model: str
 ) -> None:

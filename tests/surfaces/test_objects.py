@@ -126,6 +126,14 @@ def test_another_accounts_object_cannot_be_named(ann: Client, bob: Client, keepe
     assert bob.call("POST", f"/v1/vector_stores/{store['id']}/files", json={"file_id": own["id"]})["fields"]
 
 
+def test_a_file_in_a_store_still_is_a_file(ann: Client, keeper: Keeper) -> None:
+    file, store = _make(ann, "files"), _make(ann, "vector_stores")
+    keeper.below = {"id": file["id"], "object": "vector_store.file"}
+    ann.call("POST", f"/v1/vector_stores/{store['id']}/files", json={"file_id": file["id"]})
+    keeper.below = {}
+    assert ann.call("GET", "/v1/files")["data"] == [file]
+
+
 def test_what_hangs_on_an_object_is_passed_on(ann: Client) -> None:
     store = _make(ann, "vector_stores")
     path = f"/v1/vector_stores/{store['id']}/file_batches/vsfb_1/files?limit=2&key=x&order=asc"
@@ -258,6 +266,20 @@ def test_another_accounts_file_cannot_be_asked_about(ann: Client, bob: Client, k
         bob.call("POST", path, 404, json=raw)
     disguised = json.dumps(body).replace("file_id", "fil\\u0065_id")
     bob.call("POST", path, 404, content=disguised.encode(), headers={"content-type": "application/json"})
+    assert keeper.calls == []
+
+
+def test_another_accounts_file_is_not_painted_over(
+    ann: Client, bob: Client, operator: Operator, keeper: Keeper
+) -> None:
+    made = _make(ann, "files")
+    model = f"i-{uuid4().hex[:12]}"
+    operator.call("PUT", f"/models/{model}", json={"kind": "image", "free": True})
+    operator.channel(model, "any", base_url=keeper.url, api_key=UPSTREAM_SECRET)
+    wait_until_served(operator, model)
+    keeper.calls.clear()
+    body = {"model": model, "prompt": "a", "images": [{"file_id": made["id"]}]}
+    bob.call("POST", "/v1/images/edits", 404, json=body)
     assert keeper.calls == []
 
 

@@ -63,7 +63,8 @@ class ObjectDispatch:
         if path.id is None:
             await self.store.remember(self.principal, path.family, pin, answer, self.request.memo)
             return
-        await self.store.see(self.principal.account_id, answer)
+        if answer.get("id") == path.id:  # what hangs on an object may have another object's id
+            await self.store.see(self.principal.account_id, answer)
         file = answer.get("file")
         if path.family == "uploads" and isinstance(file, dict) and isinstance(file.get("id"), str):
             await self.store.remember(self.principal, "files", pin, file)

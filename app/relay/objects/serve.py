@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -38,6 +39,12 @@ from app.surfaces.form import Form, FormBody, Part
 
 KNOWN: Mapping[str, None] = MappingProxyType(dict.fromkeys(OPENAI_OBJECTS))
 MAX_QUERY = 4000
+MAX_BODY = 16 * 1024 * 1024
+"""Bytes of JSON about an object, all of which is looked through for ids."""
+
+LARGE = 256 * 1024
+"""Bytes of it above which that is done in a thread."""
+
 METHODS = frozenset({"GET", "POST", "DELETE"})
 MODEL_HEADER = b"x-relaygate-model"
 """Names a model: what is made belongs where that model is served."""
@@ -110,7 +117,9 @@ class ObjectRelay:
             return None
         body, form = await self._read(exchange, forms)
         exchange.allow(LEDGER_PATIENCE, Interrupt.LEDGER_TIMEOUT)
-        named = await self._named(principal, references_in(body, form), owner)
+        large = len(body) > LARGE
+        ids = await asyncio.to_thread(references_in, body, form) if large else references_in(body, form)
+        named = await self._named(principal, ids, owner)
         if path == ObjectPath("batches"):
             await self._batches.create(exchange, principal, body, named)
             return None
@@ -147,7 +156,7 @@ class ObjectRelay:
             forms.append(form)
             exchange.body_read = True
             return b"", form
-        body = await read_body(exchange, settings.max_body_bytes, settings.body_timeout)
+        body = await read_body(exchange, min(MAX_BODY, settings.max_body_bytes), settings.body_timeout)
         exchange.body_read = True
         return body, None
 
