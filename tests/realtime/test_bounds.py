@@ -11,12 +11,15 @@ import struct
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
 
 import httpx2
 import psutil
 import pytest
 
 from tests.gateway import ADMIN_TOKEN, Customer, Gateway, Operator
+from tests.ledger.proxy import Proxy
 from tests.realtime.talk import entries, realtime_model, talk
 from tests.wire.talk import head
 
@@ -227,6 +230,33 @@ async def test_a_stop_ends_sessions_with_a_word(start_gateway: Callable[..., Gat
         ("settled", "gateway_stopping"),
     ]
     again.close()
+
+
+@pytest.mark.long
+async def test_a_database_that_goes_away(
+    start_gateway: Callable[..., Gateway], operator: Operator, migrated_database: Callable[[], str], work_dir: Path
+) -> None:
+    """The session goes on until its next slice is due; then it ends, and what was used is charged once it is back."""
+    folder = work_dir / uuid4().hex[:8]
+    async with Proxy(migrated_database(), folder) as proxy:
+        cut = await asyncio.to_thread(start_gateway, proxy.url)
+        own = Operator(cut, operator.demo_url)
+        customer = await asyncio.to_thread(own.customer)
+        model = await asyncio.to_thread(realtime_model, own, "tokens=1&input_text=1000")
+        async with talk(cut, customer, model) as session:
+            await session.hear()
+            proxy.freeze()
+            await asyncio.sleep(2.5)  # the key can't be checked meanwhile, which is no reason to end it
+            await session.say("response.create")
+            code, reason, events = await session.end()
+            assert [event["type"] for event in events[-2:]] == ["response.done", "error"]
+            assert (code, reason) == (1013, "service_unavailable")
+            assert events[-1]["error"]["code"] == "service_unavailable"
+        proxy.resume()
+        (turn, *_) = await entries(own, customer, 1)
+        assert (turn["status"], turn["usage"]["input_tokens"]) == ("settled", 1000)
+        own.close()
+        await asyncio.to_thread(cut.stop)
 
 
 # -- raw sockets -----------------------------------------------------------------------------------------------------
