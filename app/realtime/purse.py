@@ -16,12 +16,13 @@ from app.catalog.prices import Price
 from app.catalog.snapshot import Candidate
 from app.core.ids import new_id
 from app.core.usage import Usage
-from app.errors import unauthenticated
+from app.errors import unauthenticated, unavailable
 from app.ledger.records import Ask, Hold, Refusal, Settlement, Status
 from app.ledger.waiting import WAITABLE, WaitingRoom
 from app.ledger.writer import LedgerWriter
 from app.realtime.identity import Identity
 from app.realtime.way import FORMAT, Way
+from app.relay.exchange import LEDGER_PATIENCE
 from app.relay.limits import refusal_error
 from app.relay.plan import model_not_allowed
 
@@ -88,11 +89,16 @@ class Purse:
         Raises GatewayError: 401, 403, 429 `insufficient_quota`, `balance_held`, `rate_limit_exceeded`, `budget_exceeded`;
         503 while the ledger is away.
         """
-        await self.check()
-        bank, ask = self._bank, self._ask(expected or Usage())
-        # What other sessions hold may be theirs for an hour: what is left is better than to wait for it.
-        ask.patient = False
-        outcome = await bank.ledger.hold(ask)
+        bank = self._bank
+        try:
+            async with asyncio.timeout(LEDGER_PATIENCE):
+                await self.check()
+                ask = self._ask(expected or Usage())
+                # What other sessions hold may be theirs for an hour: what is left is better than to wait for it.
+                ask.patient = False
+                outcome = await bank.ledger.hold(ask)
+        except TimeoutError as error:
+            raise unavailable("The gateway can't reach its database.") from error
         if outcome in WAITABLE:
             ask = replace(ask, id=new_id(), reply=asyncio.get_running_loop().create_future())
             outcome = await bank.waiting_room.hold(ask, lambda _: None)

@@ -317,7 +317,10 @@ class Session:
     async def _check(self) -> None:
         """A key that was revoked ends the session; a database that is away doesn't."""
         try:
-            await self._purse.check()
+            async with asyncio.timeout(TICK):
+                await self._purse.check()
+        except TimeoutError:
+            pass
         except GatewayError as error:
             if error.code != "service_unavailable":
                 raise

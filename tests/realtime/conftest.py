@@ -19,8 +19,8 @@ def tight(work_dir: Path, migrated_database: Callable[[], str]) -> Iterator[Gate
     data_dir = work_dir / "tight"
     data_dir.mkdir()
     settings = {
-        "RELAYGATE_REALTIME_IDLE_TIMEOUT": "1.8",
-        "RELAYGATE_REALTIME_MAX_DURATION": "3",
+        "RELAYGATE_REALTIME_IDLE_TIMEOUT": "1.3",
+        "RELAYGATE_REALTIME_MAX_DURATION": "1.9",
         "RELAYGATE_REALTIME_PING_INTERVAL": "0.5",
         "RELAYGATE_REALTIME_MAX_FRAME_MB": "1",
         "RELAYGATE_WRITE_TIMEOUT": "1",

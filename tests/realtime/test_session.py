@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import openai
 import pytest
 
 from tests.demo.process import DemoProcess
 from tests.gateway import Customer, Gateway, Operator
-from tests.realtime.talk import dollars, entries, frames, realtime_model, refused, talk, upstream_of
+from tests.realtime.talk import PRICE, dollars, entries, frames, realtime_model, refused, talk, upstream_of
 
 DEEP = '{"type":"session.update","x":' + "[" * 50_000 + "]" * 50_000 + "}"
 
@@ -258,3 +259,20 @@ async def test_an_upstream_that_is_slow_to_shake_hands(
         await session.hear()
         await session.turn()
     assert (await entries(operator, customer, 2))[0]["attempts"] == 2
+
+
+async def test_aliases_and_wildcards(
+    gateway: Gateway, operator: Operator, demo: DemoProcess, customer: Customer
+) -> None:
+    alias, prefix = f"a-{uuid4().hex[:10]}", f"w-{uuid4().hex[:10]}-"
+    model = realtime_model(operator, "", aliases=[alias])
+    operator.call("PUT", f"/models/{prefix}*", json={"kind": "realtime", "price": PRICE})
+    operator.channel(f"{prefix}*", f"up-{prefix}*")
+    async with talk(gateway, customer, alias) as session:
+        assert (await session.hear())["session"]["model"] == alias
+        await session.say("session.update", session={"model": model})
+        assert (await session.hear())["session"]["model"] == alias
+    async with talk(gateway, customer, f"{prefix}mini") as session:
+        assert (await session.hear())["session"]["model"] == f"{prefix}mini"
+    assert (await frames(demo, f"up-{prefix}"))["model"] == f"up-{prefix}mini"
+    assert {entry["model"] for entry in await entries(operator, customer, 2)} == {model, f"{prefix}mini"}
