@@ -16,6 +16,7 @@ from app.demo.answers import DEFAULT_TEXT
 from tests.demo.process import DemoProcess
 from tests.demo.wire import HEADERS, WireAnswer, call_path
 
+pytestmark = pytest.mark.usefixtures("demo")
 DOCUMENTS = ["Bananas are yellow.", "A car is fast.", "The sky is blue today."]
 QUERY = {"model": "demo-rerank", "query": "why is the sky blue", "documents": DOCUMENTS}
 
