@@ -2,7 +2,7 @@
 
 import codecs
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -45,6 +45,10 @@ class Writer:
     def count(self, text: str) -> int:
         """The number of tokens of a text; special tokens count as the plain text they are here."""
         return len(self._encoding.encode_ordinary(text))
+
+    def spell(self, tokens: Sequence[int]) -> str:
+        """The text that those tokens are; raises KeyError for one that isn't in the encoding."""
+        return self._encoding.decode(tokens)
 
     def words(self, tokens: int) -> str:
         """A text of exactly that many tokens."""

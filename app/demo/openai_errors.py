@@ -7,6 +7,7 @@ from app.demo.asgi import Headers
 from app.demo.exchange import Exchange
 from app.demo.faults import JSON
 from app.demo.options import Options, OptionsError
+from app.demo.shapes import Misfit
 
 INVALID = "invalid_request_error"
 # type, code and message by status, as https://platform.openai.com/docs/guides/error-codes shows them.
@@ -58,6 +59,40 @@ def check_key(headers: Headers) -> tuple[str, str]:
 def refuse_options(error: OptionsError) -> Refusal:
     """A mistyped option must not pass for an answer."""
     return Refusal(400, f"Demo options: {error}", code="demo_options", param="model")
+
+
+def refuse_misfit(misfit: Misfit) -> Refusal:
+    """What is wrong with a request, in the words that OpenAI's newer endpoints have for it."""
+    param = write_path(misfit.path)
+    match misfit.problem:
+        case "missing":
+            return Refusal(
+                400, f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param
+            )
+        case "extra":
+            return Refusal(400, f"Unknown parameter: '{param}'.", code="unknown_parameter", param=param)
+        case "choice" | "tag":
+            listed = ", ".join(f"'{choice}'" for choice in misfit.wanted)
+            text = f"Invalid value: '{misfit.value}'. Supported values are: {listed}."
+            return Refusal(400, text, code="invalid_value", param=param)
+        case "range":
+            sign, bound = misfit.wanted
+            word = "below minimum" if sign == ">=" else "above maximum"
+            given = f"Expected a value {sign} {bound}, but got {misfit.value} instead."
+            text = f"Invalid '{param}': integer {word} value. {given}"
+            code = "integer_below_min_value" if sign == ">=" else "integer_above_max_value"
+            return Refusal(400, text, code=code, param=param)
+        case "pattern":
+            text = f"Invalid '{param}': string does not match pattern. Expected a string that matches the pattern "
+            return Refusal(400, f"{text}'{misfit.wanted[0]}'.", code="invalid_value", param=param)
+        case "type":
+            text = f"Invalid type for '{param}': expected {misfit.wanted[0]}."
+            return Refusal(400, text, code="invalid_type", param=param)
+
+
+def write_path(path: tuple[str | int, ...]) -> str:
+    """`input[0].content[1].text`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
 def fault_fields(options: Options) -> tuple[str, str | None, str]:

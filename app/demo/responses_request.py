@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from app.demo.openai_errors import Refusal
+from app.demo.openai_errors import Refusal, refuse_misfit
 from app.demo.openai_request import HIGH_IMAGE_TOKENS, LOW_IMAGE_TOKENS, TOKENS_FOR_REPLY, TOKENS_PER_MESSAGE
 from app.demo.responses_shapes import COUNT, CREATE
 from app.demo.responses_store import Items, ResponseStore
@@ -137,43 +137,10 @@ def _read(raw: bytes, shape: Record) -> dict[str, Any]:
     try:
         body: dict[str, Any] = shape.read(value, ())
     except Misfit as misfit:
-        raise _refuse_misfit(misfit) from misfit
+        raise refuse_misfit(misfit) from misfit
     if not body.get("model"):
         raise Refusal(400, "Missing required parameter: 'model'.", code="missing_required_parameter", param="model")
     return body
-
-
-def _refuse_misfit(misfit: Misfit) -> Refusal:
-    param = write_path(misfit.path)
-    match misfit.problem:
-        case "missing":
-            return Refusal(
-                400, f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param
-            )
-        case "extra":
-            return Refusal(400, f"Unknown parameter: '{param}'.", code="unknown_parameter", param=param)
-        case "choice" | "tag":
-            listed = ", ".join(f"'{choice}'" for choice in misfit.wanted)
-            text = f"Invalid value: '{misfit.value}'. Supported values are: {listed}."
-            return Refusal(400, text, code="invalid_value", param=param)
-        case "range":
-            sign, bound = misfit.wanted
-            word = "below minimum" if sign == ">=" else "above maximum"
-            given = f"Expected a value {sign} {bound}, but got {misfit.value} instead."
-            text = f"Invalid '{param}': integer {word} value. {given}"
-            code = "integer_below_min_value" if sign == ">=" else "integer_above_max_value"
-            return Refusal(400, text, code=code, param=param)
-        case "pattern":
-            text = f"Invalid '{param}': string does not match pattern. Expected a string that matches the pattern "
-            return Refusal(400, f"{text}'{misfit.wanted[0]}'.", code="invalid_value", param=param)
-        case "type":
-            text = f"Invalid type for '{param}': expected {misfit.wanted[0]}."
-            return Refusal(400, text, code="invalid_type", param=param)
-
-
-def write_path(path: tuple[str | int, ...]) -> str:
-    """`input[0].content[1].text`."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
 def _check_fields(body: dict[str, Any]) -> None:

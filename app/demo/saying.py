@@ -4,7 +4,7 @@ import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import orjson
 
@@ -116,7 +116,14 @@ def say(writer: Writer, wanted: Wanted) -> Said:
     return Said(thought, before, calls, "tools" if complete else "length", None, tokens, thought_tokens)
 
 
-def spoil(options: Options, usage: dict[str, Any]) -> dict[str, Any] | None:
+class Reporting(Protocol):
+    """Options that have a say in what usage is reported."""
+
+    def reports(self, word: str) -> bool:
+        """Whether `usage` names this word."""
+
+
+def spoil(options: Reporting, usage: dict[str, Any]) -> dict[str, Any] | None:
     """The usage object as `usage=` asks: each number in it wrong in that way, or None where none is reported."""
     if options.reports("missing"):
         return None
@@ -127,7 +134,7 @@ def spoil(options: Options, usage: dict[str, Any]) -> dict[str, Any] | None:
     return usage
 
 
-SPOILERS: Mapping[str, Callable[[int], object]] = {
+SPOILERS: Mapping[str, Callable[[float], object]] = {
     "zero": lambda count: 0,
     "huge": lambda count: HUGE,
     "negative": lambda count: -count,
@@ -135,12 +142,12 @@ SPOILERS: Mapping[str, Callable[[int], object]] = {
 }
 
 
-def _change(value: Any, change: Callable[[int], object]) -> Any:
+def _change(value: Any, change: Callable[[float], object]) -> Any:
     if isinstance(value, dict):
         return {name: _change(each, change) for name, each in value.items()}
     if isinstance(value, list):
         return [_change(each, change) for each in value]
-    return change(value) if isinstance(value, int) else value
+    return change(value) if isinstance(value, int | float) else value
 
 
 def _count_calls(wanted: Wanted) -> int:

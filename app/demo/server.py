@@ -19,6 +19,7 @@ from app.demo.openai_chat import OpenAIChat
 from app.demo.realtime import Realtime
 from app.demo.responses_chat import OpenAIResponses
 from app.demo.routes import Handler, PatternHandler, Route, Router
+from app.demo.surfaces.all import surface_routes
 
 MODELS = ("demo", "demo-large")
 
@@ -115,6 +116,7 @@ def create_demo_app(*, record: bool = True, models: Sequence[str] = MODELS) -> D
     router.add(desk.routes())
     realtime = Realtime(journal)
     router.add(realtime.routes())
+    router.add(surface_routes(writer, scripts, router))
     for fake in FAKES:
         router.add(fake(desk).routes())
     return DemoApp(router, Control(journal, scripts, studio), journal, realtime)

@@ -132,12 +132,15 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An object with known fields. With `nulls` a null is as good as no field; with `snake` so is another spelling."""
+    """An object with known fields. With `nulls` a null is as good as no field; with `snake` so is another spelling; with
+    `open` unknown fields are left out without a word.
+    """
 
     needs: Mapping[str, Shape] = field(default_factory=dict)
     may: Mapping[str, Shape] = field(default_factory=dict)
     nulls: bool = False
     snake: bool = False
+    open: bool = False
 
     def read(self, value: Any, path: Path) -> Any:
         """Raises Misfit."""
@@ -147,6 +150,8 @@ class Record:
         for given, each in value.items():
             name = to_camel(given) if self.snake else given
             shape = self.needs.get(name) or self.may.get(name)
+            if shape is None and self.open:
+                continue
             if shape is None:
                 raise Misfit((*path, given), "extra", (), each)
             if each is not None or not self.nulls:

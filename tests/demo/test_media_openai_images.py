@@ -14,6 +14,7 @@ from app.demo.media.makers import make_pcm, make_png
 from tests.demo.process import DemoProcess
 
 GENERATIONS, EDITS, SPEECH = "/v1/images/generations", "/v1/images/edits", "/v1/audio/speech"
+VARIATIONS = "/v1/images/variations"
 
 
 @pytest.fixture(scope="module")
@@ -96,14 +97,17 @@ async def test_told_to_fail(
         (GENERATIONS, {"prompt": "p", "size": "big"}, "size"),
         (GENERATIONS, {"prompt": "p", "output_format": "webp"}, "output_format"),
         (GENERATIONS, {"prompt": "p", "quality": "best"}, "quality"),
-        (GENERATIONS, {"prompt": "p", "stream": True}, "stream"),
+        (GENERATIONS, {"prompt": "p", "stream": True, "n": 2}, "n"),
+        (GENERATIONS, {"prompt": "p", "stream": True, "partial_images": 4}, "partial_images"),
+        (VARIATIONS, {}, "image"),
         (EDITS, {"prompt": "p"}, "image"),
         (SPEECH, {"model": "m", "voice": "alloy"}, "input"),
         (SPEECH, {"input": "hi", "voice": "alloy"}, "model"),
         (SPEECH, {"input": "hi", "model": "m"}, "voice"),
         (SPEECH, {"input": "x" * 4_097, "model": "m", "voice": "alloy"}, "input"),
         (SPEECH, {"input": "hi", "model": "m", "voice": "alloy", "response_format": "opus"}, "response_format"),
-        (SPEECH, {"input": "hi", "model": "m", "voice": "alloy", "stream_format": "sse"}, "stream_format"),
+        (SPEECH, {"input": "hi", "model": "tts-1-hd", "voice": "alloy", "stream_format": "sse"}, "stream_format"),
+        (SPEECH, {"input": "hi", "model": "m", "voice": "alloy", "stream_format": "ogg"}, "stream_format"),
         (SPEECH, {"input": "hi", "model": "m", "voice": "alloy", "speed": 9}, "speed"),
     ],
 )

@@ -23,11 +23,12 @@ FILE_HEADERS: Headers = ((b"accept-ranges", b"bytes"), (b"cache-control", b"no-s
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer."""
+    """A whole answer; with `pieces` it is those instead of the body, each written on its own."""
 
     status: int
     headers: Headers
     body: bytes
+    pieces: tuple[bytes, ...] = ()
 
 
 class Trouble(Exception):
@@ -130,7 +131,7 @@ class Desk:
             reply = answer(job)
         except Trouble as trouble:
             reply = errors(trouble)
-        await _send(exchange, reply)
+        await (_send_pieces(exchange, reply, options) if reply.pieces else _send(exchange, reply))
 
     async def poll(
         self,
@@ -242,6 +243,20 @@ def _refuse_as_told(options: MediaOptions, key: str | None, errors: ErrorWriter)
 
 async def _send(exchange: Exchange, reply: Reply) -> None:
     await exchange.respond(reply.status, reply.headers, reply.body)
+
+
+async def _send_pieces(exchange: Exchange, reply: Reply, options: MediaOptions) -> None:
+    await exchange.start(reply.status, reply.headers)
+    left = options.file_cut
+    for number, piece in enumerate(reply.pieces):
+        await exchange.pause(options.file_ms / 1000 if number else 0)
+        await exchange.write(piece[:left])
+        exchange.entry.chunks_sent += 1
+        if left is not None:
+            left -= len(piece)
+            if left <= 0:
+                return
+    await exchange.finish()
 
 
 def _retry_after(options: MediaOptions, status: int) -> Headers:

@@ -1,8 +1,9 @@
-"""OpenAI's images API, `/v1/images/generations` and `/v1/images/edits` (openai-python 3.54.0, `types/image*.py`).
+"""OpenAI's images API, `/v1/images/generations`, `/edits` and `/variations` (openai-python 3.54.0, `types/image*.py`).
 
-Both are there without `/v1` too. They make PNG only, and don't stream. Tokens: one for every 32 by 32 pixels, in and out,
+They are there without `/v1` too, and make PNG only. Variations are a matter of older models: they answer with links unless
+told, and without usage. A stream is of one picture. Tokens: one for every 32 by 32 pixels, in and out,
 and one for every four characters of the prompt: true of nobody's models, but exact. `quirk=url` answers with links,
-`quirk=no_usage` without usage, as others do.
+`quirk=no_usage` or `usage=missing` without usage, as others do.
 """
 
 import re
@@ -10,20 +11,28 @@ import time
 from base64 import b64encode
 from typing import Any
 
+import orjson
+
 from app.demo.exchange import Exchange
 from app.demo.forms import Form
 from app.demo.media.desk import Desk, Reply, Trouble, file_url, read_bearer, read_object, write_json
 from app.demo.media.frames import frame
+from app.demo.media.makers import make_png
 from app.demo.media.requests import read_choice, read_fields, read_number, read_text, want_text
 from app.demo.media.studio import Job, Order
 from app.demo.routes import Route
+from app.demo.saying import spoil
+from app.demo.streaming import SSE, Framing
 
-BASES = ("/v1", "")
+BASES = ("/v1", "", "/openai/v1")
 DEFAULT_MODEL, DEFAULT_SIZE = "gpt-image-2", "1024x1024"
+VARYING_MODEL, VARYING_SIZES = "dall-e-2", ("256x256", "512x512", "1024x1024")
 FORMATS = ("png",)
 QUALITIES = ("auto", "low", "medium", "high", "xhigh", "max", "standard", "hd")
 SIZE = re.compile(r"auto|\d{2,4}x\d{2,4}", re.ASCII)
 MOST_IMAGES = 10
+MOST_PARTIAL = 3
+FRAMING = Framing(before=b"", space=b" ", eol=b"\n")
 MOST_REFERENCES = 16
 PIXELS_A_TOKEN = 32 * 32
 TOKENS_A_REFERENCE = 256
@@ -45,6 +54,7 @@ class OpenAIImages:
             for route in (
                 Route("POST", f"{base}/images/generations", self.generate),
                 Route("POST", f"{base}/images/edits", self.edit),
+                Route("POST", f"{base}/images/variations", self.vary),
             )
         ]
 
@@ -56,6 +66,17 @@ class OpenAIImages:
         """Pictures from a prompt and 1 to 16 files, `image` or `image[]`, and a `mask`."""
         await self._answer(exchange, edits=True)
 
+    async def vary(self, exchange: Exchange) -> None:
+        """Pictures from a file, `image`."""
+        body = await exchange.read_body()
+        try:
+            key = read_bearer(exchange)
+            order = _read_variation(read_fields(exchange, body))
+        except Trouble as trouble:
+            await self._desk.refuse(exchange, trouble)
+            return
+        await self._desk.submit(exchange, order, lambda job: self._write(exchange, job), key=key)
+
     async def _answer(self, exchange: Exchange, *, edits: bool) -> None:
         body = await exchange.read_body()
         try:
@@ -63,7 +84,9 @@ class OpenAIImages:
             form = read_fields(exchange, body) if edits else Form(read_object(body), {})
             if not edits:
                 _check_types(form.fields)
-            order = _read_order(form, _count_references(form) if edits else 0)
+            order = _read_order(
+                form, _count_references(form) if edits else 0, "image_edit" if edits else "image_generation"
+            )
         except Trouble as trouble:
             await self._desk.refuse(exchange, trouble)
             return
@@ -77,22 +100,36 @@ class OpenAIImages:
         if (options.big or 0) > MOST_INLINE:
             raise Trouble(400, f"Demo options: big is at most {MOST_INLINE} where it is sent in base64", "demo_options")
         self._desk.studio.finish(job, "done")
+        if order.details.get("streams"):
+            return self._write_stream(job)
         numbers = range(1, job.count + 1)
-        if options.has("url"):
+        if options.has("url") or order.details.get("links"):
             data = [{"url": file_url(exchange, job, number)} for number in numbers]
         else:
             data = [{"b64_json": self._encode(job, number)} for number in numbers]
         answer: dict[str, Any] = {
             "created": int(time.time()),
             "data": data,
-            "background": "opaque",
-            "output_format": "png",
-            "quality": order.details["quality"],
-            "size": order.details["size"],
         }
-        if not options.has("no_usage"):
-            answer["usage"] = _count_tokens(job)
+        if "quality" in order.details:
+            answer |= _describe(order)
+            usage = _count_tokens(job)
+            answer |= {} if usage is None else {"usage": usage}
         return write_json(answer)
+
+    def _write_stream(self, job: Job) -> Reply:
+        """Events with names; what is partial looks like another picture."""
+        order, usage = job.order, _count_tokens(job)
+        kind: str = order.details["streams"]
+        head = {"created_at": int(time.time()), **_describe(order)}
+        events: list[dict[str, Any]] = []
+        for index in range(order.details["partial_images"]):
+            picture = b64encode(make_png(f"{order.prompt} ~{index}", order.width, order.height)).decode()
+            events.append({"type": f"{kind}.partial_image", "b64_json": picture, "partial_image_index": index, **head})
+        last = {"type": f"{kind}.completed", "b64_json": self._encode(job, 1), **head}
+        events.append(last if usage is None else {**last, "usage": usage})
+        pieces = tuple(FRAMING.event(event["type"].encode(), orjson.dumps(event)) for event in events)
+        return Reply(200, SSE, b"", pieces)
 
     def _encode(self, job: Job, number: int) -> str:
         file = self._desk.file(job, number)
@@ -120,7 +157,8 @@ def _check_types(fields: dict[str, Any]) -> None:
         raise Trouble(400, "Invalid type for 'stream': expected a boolean.", "invalid_type", "stream")
 
 
-def _read_order(form: Form, references: int) -> Order:
+def _read_order(form: Form, references: int, kind: str) -> Order:
+    """An order; `kind` is how the events of a stream are called."""
     fields = form.fields
     prompt = want_text(fields, "prompt")
     model = read_text(fields, "model", DEFAULT_MODEL)
@@ -130,25 +168,49 @@ def _read_order(form: Form, references: int) -> Order:
         raise Trouble(400, f"Invalid value: '{size}'. Expected auto or WIDTHxHEIGHT.", "invalid_value", "size")
     read_choice(fields, "output_format", "png", FORMATS)
     quality = read_choice(fields, "quality", "auto", QUALITIES)
-    if fields.get("stream") in (True, "true"):
-        raise Trouble(400, "Streaming isn't supported by this model.", "invalid_value", "stream")
+    streams = fields.get("stream") in (True, "true")
+    partial = int(read_number(fields, "partial_images", 0, 0, MOST_PARTIAL))
+    if streams and count > 1:
+        raise Trouble(400, "Streaming is for one image only.", "invalid_value", "n")
     size = DEFAULT_SIZE if size == "auto" else size
     width, height = frame("images", size=size)
     details = {"size": size, "quality": "medium" if quality == "auto" else quality, "references": references}
+    if streams:
+        details |= {"streams": kind, "partial_images": partial}
     return Order("images", model, prompt, width, height, count=count, details=details)
 
 
-def _count_tokens(job: Job) -> dict[str, Any]:
+def _read_variation(form: Form) -> Order:
+    fields = form.fields
+    _count_references(form)
+    model = read_text(fields, "model", VARYING_MODEL)
+    count = int(read_number(fields, "n", 1, 1, MOST_IMAGES))
+    size = read_choice(fields, "size", DEFAULT_SIZE, VARYING_SIZES)
+    links = read_choice(fields, "response_format", "url", ("url", "b64_json")) == "url"
+    width, height = frame("images", size=size)
+    return Order("images", model, "a variation", width, height, count=count, details={"links": links})
+
+
+def _describe(order: Order) -> dict[str, Any]:
+    quality, size = order.details["quality"], order.details["size"]
+    return {"background": "opaque", "output_format": "png", "quality": quality, "size": size}
+
+
+def _count_tokens(job: Job) -> dict[str, Any] | None:
+    """None where none are reported."""
+    if job.options.has("no_usage"):
+        return None
     order = job.order
     text = -(-len(order.prompt) // 4)
     shown = TOKENS_A_REFERENCE * int(order.details["references"])
     made = job.options.tokens
     if made is None:
         made = job.count * -(-order.width * order.height // PIXELS_A_TOKEN)
-    return {
+    usage = {
         "input_tokens": text + shown,
         "input_tokens_details": {"text_tokens": text, "image_tokens": shown},
         "output_tokens": made,
         "output_tokens_details": {"text_tokens": 0, "image_tokens": made},
         "total_tokens": text + shown + made,
     }
+    return spoil(job.options, usage)

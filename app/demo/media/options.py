@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from app.demo.options import Count, OptionsError, read_pairs
+from app.demo.options import USAGE_WORD, Count, OptionsError, read_pairs
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Failure = Annotated[int, msgspec.Meta(ge=400, le=599)]
@@ -41,6 +41,7 @@ class MediaOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     | `outputs=N` | so many results instead of what was asked for; 0 is a success without any |
     | `made_seconds=S` | reports this length as produced, and the file has it |
     | `tokens=N` | reports so many output tokens, where the format reports tokens |
+    | `usage=WORDS` | as in chat: `missing`, `zero`, `huge`, `negative`, `string`; for OpenAI's images and speech |
     | `quirk=WORDS` | comma-separated words that a format gives a meaning to |
 
     | option | polls and files |
@@ -55,6 +56,8 @@ closed) or `stall` (no answer) |
     | `file_faults=N` | the first N downloads fail, with 503 unless told |
     | `file_cut=BYTES` | the connection is closed after so many bytes of a file; with `file_faults` only the first N times |
     | `file_ms=N` | a pause after every piece (256 KiB) of a file |
+
+    `file_cut` and `file_ms` hold for answers in pieces too: speech, and images that are streamed.
     """
 
     status: Failure | None = None
@@ -76,6 +79,7 @@ closed) or `stall` (no answer) |
     outputs: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
     made_seconds: Seconds | None = None
     tokens: Count | None = None
+    usage: Annotated[str, msgspec.Meta(pattern=f"^({USAGE_WORD}(,{USAGE_WORD})*)?$")] = ""
     quirk: str = ""
     poll_status: Failure | None = None
     poll_faults: Count | None = None
@@ -86,6 +90,10 @@ closed) or `stall` (no answer) |
     file_faults: Count | None = None
     file_cut: Count | None = None
     file_ms: Count = 0
+
+    def reports(self, word: str) -> bool:
+        """Whether `usage` names this word."""
+        return word in self.usage.split(",")
 
     def has(self, quirk: str) -> bool:
         """Whether `quirk` names this word."""

@@ -1,0 +1,20 @@
+"""Every surface beside chat, over one intake."""
+
+from app.demo.answers import Writer
+from app.demo.faults import FaultScripts
+from app.demo.routes import Route, Router
+from app.demo.surfaces.cohere import Cohere
+from app.demo.surfaces.completions import Completions
+from app.demo.surfaces.embeddings import Embeddings
+from app.demo.surfaces.gemini_embeddings import GeminiEmbeddings
+from app.demo.surfaces.intake import Intake
+from app.demo.surfaces.moderations import Moderations
+from app.demo.surfaces.rerank import Rerank
+
+STATELESS = (Completions, Embeddings, Moderations, Rerank, Cohere, GeminiEmbeddings)
+
+
+def surface_routes(writer: Writer, scripts: FaultScripts, router: Router) -> list[Route]:
+    """Their routes; `router` is what batches find the endpoints of their lines in."""
+    intake = Intake(writer, scripts)
+    return [route for surface in STATELESS for route in surface(intake).routes()]
