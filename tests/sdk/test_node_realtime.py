@@ -1,4 +1,4 @@
-"""OpenAI's SDK for Node talks Realtime through the gateway, which it insists on reaching by TLS: a proxy before it has that."""
+"""OpenAI's SDK for Node talks Realtime through the gateway, which it insists on reaching by TLS: a proxy has that."""
 
 from __future__ import annotations
 
