@@ -263,6 +263,7 @@ def test_a_killed_server_recovers(data_dir: Path) -> None:
         server.stop()
 
 
+@pytest.mark.long
 def test_a_left_over_pid_file_is_no_obstacle(data_dir: Path) -> None:
     server = EmbeddedPostgres(data_dir)
     dsn = server.start()
@@ -324,7 +325,8 @@ def test_root_opens_folders_for_search_only(data_dir: Path, caplog: pytest.LogCa
     assert [str(closed) in record.getMessage() for record in caplog.records] == [True]
 
 
-@pytest.mark.parametrize("name", ["deep" * 40, pytest.param("it's, a name", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["deep" * 40, "it's, a name"])
 def test_an_impossible_socket_path_is_replaced(data_dir: Path, name: str) -> None:
     folder = data_dir / name
     server = EmbeddedPostgres(folder)

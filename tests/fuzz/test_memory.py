@@ -45,11 +45,11 @@ class End:
 
 
 ENDS = {
-    "broken JSON": End(400, bend=lambda body: body[:-2]),
-    "a zstd bomb": End(413, bend=lambda _: zstandard.compress(bytes(8 * 1024 * 1024)), encoding=b"zstd"),
     "a stream cut off": End(200, {"stream": True}, answer=head(200, STREAM, "content-length: 999") + FRAME),
 }
 MORE_ENDS = {
+    "broken JSON": End(400, bend=lambda body: body[:-2]),
+    "a zstd bomb": End(413, bend=lambda _: zstandard.compress(bytes(8 * 1024 * 1024)), encoding=b"zstd"),
     "an upstream that fails": End(502, answer=head(500) + b"{}"),
     "a wrong type": End(400, {"max_tokens": "x"}),
     "a gzip bomb": End(413, bend=lambda _: gzip.compress(bytes(8 * 1024 * 1024)), encoding=b"gzip"),

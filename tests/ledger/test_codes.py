@@ -277,6 +277,7 @@ async def test_fifty_concurrent_tries_are_one_redemption(bank: Bank, accounts: i
     assert (await state(bank, batch)).redeemed == 1
 
 
+@pytest.mark.long
 async def test_redeeming_beside_holds_settlements_and_grants_loses_nothing(own_bank: Bank) -> None:
     """Every order of locks at once: codes of a few batches, their accounts' counters, revocations, the ledger's batches."""
     customers = [await own_bank.customer(50) for _ in range(4)]

@@ -43,6 +43,7 @@ async def test_a_session_without_a_frame_ends(tight: Gateway, tight_operator: Op
     assert (rest["status"], rest["error"]) == ("released", "session_idle")
 
 
+@pytest.mark.long
 async def test_a_session_that_goes_on_ends_too(tight: Gateway, tight_operator: Operator) -> None:
     customer = tight_operator.customer()
     model = realtime_model(tight_operator, "mirror=1")

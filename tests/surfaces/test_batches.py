@@ -144,7 +144,9 @@ def test_a_batch_of_which_nothing_is_told_is_charged_by_what_went_in(
     assert (entry["estimated"], Decimal(entry["charged"]) > 0) == (True, True)
 
 
-@pytest.mark.parametrize("status", ["failed", "expired", "cancelled"])
+@pytest.mark.parametrize(
+    "status", ["failed", *(pytest.param(word, marks=pytest.mark.long) for word in ("expired", "cancelled"))]
+)
 def test_a_batch_that_did_nothing_costs_nothing(
     ann: Client, operator: Operator, upstream: Keeper, model: str, status: str
 ) -> None:
