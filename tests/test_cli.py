@@ -116,6 +116,7 @@ def served(gateway: Gateway, work_dir: Path, loaded: Zygote) -> Shell:
     return Shell(work_dir, settings, loaded)
 
 
+@pytest.mark.long
 def test_migrate_makes_the_schema_and_then_nothing(shell: Shell) -> None:
     first = shell.succeed("migrate")
     assert re.fullmatch(r"The schema is at \d{4}\n", first)
@@ -275,6 +276,7 @@ def test_models(shell: Shell) -> None:
     assert fallback.startswith("options.fallbacks: ")
 
 
+@pytest.mark.long
 def test_prices(shell: Shell) -> None:
     with run_publisher() as publisher:
         publisher.publish(published(1))

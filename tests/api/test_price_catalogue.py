@@ -167,6 +167,7 @@ REFUSED: list[tuple[str, Any, int, dict[str, str], str]] = [
 ]
 
 
+@pytest.mark.long
 def test_a_failed_update_changes_nothing(fresh: httpx2.Client, publisher: Publisher) -> None:
     before = _call(fresh, "POST", "/price-catalogue/update")
     for name, content, status, headers, code in REFUSED:

@@ -286,6 +286,7 @@ def test_a_left_over_pid_file_is_no_obstacle(data_dir: Path) -> None:
             bystander.kill()
 
 
+@pytest.mark.long
 def test_a_start_killed_halfway_leaves_nothing_to_believe_in(data_dir: Path) -> None:
     with _user(data_dir) as process:
         _await(lambda: any(data_dir.glob("postgres.init-*/cluster/PG_VERSION")))
@@ -298,6 +299,7 @@ def test_a_start_killed_halfway_leaves_nothing_to_believe_in(data_dir: Path) -> 
     assert not list(data_dir.glob("postgres.init-*"))
 
 
+@pytest.mark.long
 @_as_root
 def test_an_ordinary_user_runs_the_server_as_itself(data_dir: Path) -> None:
     data_dir.parent.chmod(0o711)

@@ -177,6 +177,7 @@ def kill_postmaster(folder: Path) -> None:
         os.close(watch)
 
 
+@pytest.mark.long
 async def test_a_killed_server_that_comes_back(own_server: tuple[EmbeddedPostgres, Path, str]) -> None:
     """Every hold that a caller was given is durable, every settlement arrives once, and no operator has to do anything."""
     server, folder, url = own_server

@@ -254,6 +254,7 @@ async def test_polls_that_bring_no_verdict_are_made_again(
     assert {names[name]: count for name, count in upstream.polled.items()} == dict.fromkeys(faults, 2)
 
 
+@pytest.mark.long
 async def test_a_channel_has_no_more_calls_at_a_time_than_it_may(
     operator: Operator, client: MediaClient, upstream: Upstream
 ) -> None:
@@ -277,6 +278,7 @@ async def test_a_channel_has_no_more_calls_at_a_time_than_it_may(
     assert upstream.most_open["more polled"] > 1
 
 
+@pytest.mark.long
 async def test_an_upstream_that_takes_nothing_in_holds_up_no_other(
     operator: Operator, client: MediaClient, customer: Customer, upstream: Upstream
 ) -> None:

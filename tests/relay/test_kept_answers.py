@@ -139,6 +139,7 @@ def test_a_key_that_may_no_longer_call_the_model_may_not_read_its_answers(operat
             sdk.responses.retrieve(made.id)
 
 
+@pytest.mark.long
 def test_a_background_response_is_charged_once_it_is_done(operator: Operator, gateway: Gateway) -> None:
     customer = operator.customer()
     model = _model(operator, "polls=2&tokens=20")

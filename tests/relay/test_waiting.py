@@ -49,6 +49,7 @@ async def line(other_gateway: Gateway, other_operator: Operator) -> AsyncIterato
         yield Line(other_operator, customer, client)
 
 
+@pytest.mark.long
 async def test_who_leaves_the_line_is_not_served(line: Line) -> None:
     """Draining is for answers that an upstream is producing already."""
     first = await line.hold_everything()
@@ -61,6 +62,7 @@ async def test_who_leaves_the_line_is_not_served(line: Line) -> None:
     assert found[line.slow][0] == "settled"
 
 
+@pytest.mark.long
 async def test_a_key_that_is_revoked_in_the_line_is_refused(line: Line) -> None:
     first = await line.hold_everything()
     second = asyncio.ensure_future(line.ask(line.quick, max_tokens=1000))
