@@ -10,8 +10,9 @@ from app.demo.surfaces.gemini_embeddings import GeminiEmbeddings
 from app.demo.surfaces.intake import Intake
 from app.demo.surfaces.moderations import Moderations
 from app.demo.surfaces.rerank import Rerank
+from app.demo.surfaces.transcriptions import Transcriptions
 
-STATELESS = (Completions, Embeddings, Moderations, Rerank, Cohere, GeminiEmbeddings)
+STATELESS = (Completions, Embeddings, Moderations, Rerank, Transcriptions, Cohere, GeminiEmbeddings)
 
 
 def surface_routes(writer: Writer, scripts: FaultScripts, router: Router) -> list[Route]:
