@@ -18,7 +18,7 @@ from app.demo.openai_errors import Refusal, check_key, write_fault
 from app.demo.routes import Route
 from app.demo.saying import Said, Wanted, say, spoil
 from app.demo.shapes import ListOf, Record, Text
-from app.demo.surfaces.events import Event, EventStream
+from app.demo.surfaces.events import Event, EventStream, read_pieces
 from app.demo.surfaces.forms import read_form
 from app.demo.surfaces.intake import Asked, Intake, below_bases, fit, refusing
 from app.demo.surfaces.transcripts import (
@@ -178,9 +178,7 @@ def _write_verbose(heard: Heard) -> dict[str, Any]:
 
 def _write_chunks(heard: Heard) -> list[Event]:
     assert heard.said.text is not None
-    deltas: list[Event] = [
-        {"type": "transcript.text.delta", "delta": orjson.loads(piece)} for piece in heard.said.text.pieces
-    ]
+    deltas: list[Event] = [{"type": "transcript.text.delta", "delta": piece} for piece in read_pieces(heard.said.text)]
     if heard.format != "diarized_json":
         return deltas
     return [*deltas, *(write_turn(each) for each in heard.transcript.segments())]
