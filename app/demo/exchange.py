@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from urllib.parse import parse_qsl
 
 from app.demo.asgi import Headers, Receive, Scope, Send
@@ -72,6 +72,17 @@ class Exchange:
         self.journal.keep(self.entry, body)
         self._body = body
         return body
+
+    async def read_pieces(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, once, and kept nowhere; raises ClientGone when it never ends."""
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self._leave()
+                raise ClientGone
+            more = message["more_body"]
+            yield message["body"]
 
     def header(self, name: bytes) -> str:
         """The first request header of that name, which is in lower case; empty when there is none."""

@@ -49,12 +49,8 @@ class Form:
 
 def read_parts(content_type: str, body: bytes) -> list[Part]:
     """The parts in order; raises ValueError for what is no such form."""
-    head = Message()
-    head["content-type"] = content_type
-    boundary = head.get_param("boundary")
-    if head.get_content_type() != MULTIPART or not isinstance(boundary, str):
-        raise ValueError(f"not a {MULTIPART} body with a boundary")
-    preamble, *rest = (b"\r\n" + body).split(b"\r\n--" + boundary.encode())
+    boundary = read_boundary(content_type)
+    preamble, *rest = (b"\r\n" + body).split(b"\r\n--" + boundary)
     if preamble or not rest or not rest[-1].startswith(b"--"):
         raise ValueError("the form doesn't begin with its boundary, or doesn't end with it")
     return [_read_part(raw) for raw in rest[:-1]]
@@ -67,11 +63,36 @@ def read_form(content_type: str, body: bytes) -> Form:
         if part.filename is not None:
             form.files.setdefault(part.name.removesuffix("[]"), []).append(part)
             continue
-        match = BRACKETED.fullmatch(part.name)
-        if match is None:
-            raise ValueError(f"the name {part.name!r} has odd brackets")
-        _put(form.fields, match[1], match[2], part.data.decode())
+        put_field(form.fields, part.name, part.data.decode())
     return form
+
+
+def put_field(fields: dict[str, Any], name: str, text: str) -> None:
+    """Adds a field to those that are known; `a[b]` is one of an object and `a[]` an item of a list. Raises ValueError."""
+    match = BRACKETED.fullmatch(name)
+    if match is None:
+        raise ValueError(f"the name {name!r} has odd brackets")
+    _put(fields, match[1], match[2], text)
+
+
+def read_boundary(content_type: str) -> bytes:
+    """What stands between the parts; raises ValueError for what is no such form."""
+    head = Message()
+    head["content-type"] = content_type
+    boundary = head.get_param("boundary")
+    if head.get_content_type() != MULTIPART or not isinstance(boundary, str):
+        raise ValueError(f"not a {MULTIPART} body with a boundary")
+    return boundary.encode()
+
+
+def read_disposition(header: str) -> tuple[str, str | None]:
+    """The name and the file name in a `content-disposition`; raises ValueError."""
+    disposition = Message()
+    disposition["content-disposition"] = header
+    name = disposition.get_param("name", header="content-disposition")
+    if disposition.get_content_disposition() != "form-data" or not isinstance(name, str):
+        raise ValueError("a part has no name")
+    return name, disposition.get_filename()
 
 
 def render_parts(headers: Headers, body: bytes) -> list[dict[str, Any]] | None:
@@ -107,9 +128,5 @@ def _read_part(raw: bytes) -> Part:
     for line in head.decode("utf-8").split("\r\n")[1:]:
         field, _, value = line.partition(":")
         headers[field.strip().lower()] = value.strip()
-    disposition = Message()
-    disposition["content-disposition"] = headers.get("content-disposition", "")
-    name = disposition.get_param("name", header="content-disposition")
-    if disposition.get_content_disposition() != "form-data" or not isinstance(name, str):
-        raise ValueError("a part has no name")
-    return Part(name, disposition.get_filename(), headers.get("content-type"), data)
+    name, filename = read_disposition(headers.get("content-disposition", ""))
+    return Part(name, filename, headers.get("content-type"), data)

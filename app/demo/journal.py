@@ -20,7 +20,10 @@ MAX_SHOWN = 1 << 20
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One received request and what became of it; times are Unix seconds."""
+    """One received request and what became of it; times are Unix seconds.
+
+    `parts` are those of a form that was read as it came, and may be too large for `raw` to hold it.
+    """
 
     id: int
     method: str
@@ -29,6 +32,7 @@ class Entry:
     headers: Headers
     started_at: float
     raw: bytes = b""
+    parts: list[dict[str, Any]] | None = None
     finished: bool = False
     disconnected_at: float | None = None
     chunks_sent: int = 0
@@ -46,7 +50,7 @@ class Entry:
             "query": self.query.decode("latin-1"),
             "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in self.headers],
             "body": body,
-            "parts": render_parts(self.headers, self.raw),
+            "parts": render_parts(self.headers, self.raw) if self.parts is None else self.parts,
             "raw_body": self.raw[:MAX_SHOWN].decode("utf-8", "replace"),
             "started_at": self.started_at,
             "finished": self.finished,

@@ -34,6 +34,7 @@ CONTENT_OPTIONS = (
     "usage",
     "dialect",
     "surrogates",
+    "audio_seconds",
 )
 # Sources are query-shaped text: `status=500&delay_ms=50`. Model names beyond this are noise, not options.
 MAX_OPTIONS_TEXT = 8_192
@@ -76,6 +77,7 @@ chat has it, always as Anthropic's `thinking` unless that is disabled, with `inc
 without choices), `ollama` (`reasoning`; plain text errors, no image URLs), `vllm` (`reasoning`, `stop_reason`), \
 `openrouter` (`reasoning`, `reasoning_details`, comments, errors with a number for a code), `qwen` (`reasoning_content` \
 where `enable_thinking` asks for it, and then in streams only) |
+    | `audio_seconds=S` | transcriptions: how long the file is, whatever it holds |
     | `status=N` | 400 to 599: an error in the format's shape; 200 to 299: the answer's status |
     | `code=NAME` | the error's `code`, say `insufficient_quota` |
     | `retry_after=S` | that header on an error; a 429 has `1` unless told |
@@ -129,6 +131,7 @@ where `enable_thinking` asks for it, and then in streams only) |
     cache_written: Count = 0
     usage: Annotated[str, msgspec.Meta(pattern=f"^({USAGE_WORD}(,{USAGE_WORD})*)?$")] = ""
     dialect: Literal["openai", "deepseek", "xai", "azure", "ollama", "vllm", "openrouter", "qwen"] = "openai"
+    audio_seconds: Annotated[float, msgspec.Meta(ge=0, le=86_400)] | None = None
     status: Annotated[int, msgspec.Meta(ge=200, le=599)] | None = None
     code: str | None = None
     retry_after: str | None = None

@@ -75,3 +75,8 @@ def run_demo(*arguments: str) -> Iterator[DemoProcess]:
     """Starts a demo and waits until it listens."""
     with start_demo(*arguments) as process:
         yield read_announcement(process)
+
+
+def read_peak_kib(pid: int) -> int:
+    with open(f"/proc/{pid}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))

@@ -9,7 +9,7 @@ import pytest
 from app.demo.media.files import FILLER
 from app.demo.media.options import MediaOptions, read_media_options
 from app.demo.media.studio import MAX_JOBS, Order, Studio
-from tests.demo.process import DemoProcess
+from tests.demo.process import DemoProcess, read_peak_kib
 
 VIDEO = "/v2/videos/generations"
 
@@ -307,11 +307,6 @@ async def test_files_have_no_end_in_sight(demo: DemoProcess, client: httpx.Async
     middle = await client.get(url, headers={"range": f"bytes={1 << 39}-{(1 << 39) + 511}"})
 
     assert middle.content == bytes(range(256)) * 2
-
-
-def read_peak_kib(pid: int) -> int:
-    with open(f"/proc/{pid}/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
 
 
 async def test_broken_downloads(demo: DemoProcess, client: httpx.AsyncClient) -> None:

@@ -80,6 +80,18 @@ def test_a_completion_stream_is_cut(sdk: openai.OpenAI) -> None:
         list(sdk.completions.create(model="demo?cut=2", prompt="p", stream=True))
 
 
+def test_completion_options(demo: DemoProcess) -> None:
+    torn = send(
+        demo, "/v1/completions", {"model": "demo?surrogates=1", "prompt": "p", "stream": True, "max_tokens": 99}
+    )
+    long = send(demo, "/v1/completions", {"model": "demo?big=5000", "prompt": "p"})
+    echoed = send(demo, "/v1/completions", {"model": "demo?echo=1&delay_ms=1", "prompt": "say this"})
+
+    assert b'"text":"\\ud83d"' in torn.body
+    assert (len(long.body), len(long.json["choices"][0]["text"]) > 4_000) == (5_000, True)
+    assert echoed.json["choices"][0]["text"] == "say this"
+
+
 @pytest.mark.parametrize("value", ["hello world", ["hello world"], [15339, 1917], [[15339, 1917]]])
 def test_embeddings(demo: DemoProcess, sdk: openai.OpenAI, value: Any) -> None:
     made = sdk.embeddings.create(model="demo-embed", input=value, dimensions=8)

@@ -15,7 +15,7 @@ from app.demo.openai_errors import Refusal, write_fault
 from app.demo.routes import Route
 from app.demo.saying import Said, Wanted, say, spoil
 from app.demo.shapes import Anything, Either, Flag, ListOf, Number, Record, Text
-from app.demo.surfaces.events import DONE, Event, EventStream
+from app.demo.surfaces.events import DONE, Event, EventStream, read_pieces
 from app.demo.surfaces.inputs import Input, read_inputs
 from app.demo.surfaces.intake import Asked, Intake, below_bases, refusing
 
@@ -53,7 +53,7 @@ class Choice:
     def pieces(self) -> list[str]:
         """The text, cut as it will be streamed."""
         assert self.said.text is not None
-        return [*([self.before] if self.before else []), *(orjson.loads(piece) for piece in self.said.text.pieces)]
+        return [*([self.before] if self.before else []), *read_pieces(self.said.text)]
 
     @property
     def text(self) -> str:

@@ -1,10 +1,12 @@
 """Streams of events that are known before the first of them leaves, for the formats that need no more."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 
+from app.demo.answers import Answer
 from app.demo.exchange import Exchange
 from app.demo.openai_errors import fault_fields, write_error
 from app.demo.options import Options
@@ -46,4 +48,16 @@ class EventStream(FaultyStream):
         return self._framing.frame(b'{"type":"brok')
 
     def _frame(self, event: Event) -> bytes:
-        return self._framing.frame(event if isinstance(event, bytes) else orjson.dumps(event))
+        return self._framing.frame(event if isinstance(event, bytes) else _write(event))
+
+
+def read_pieces(answer: Answer) -> list[str]:
+    """An answer's text as it will be streamed; halves of characters included."""
+    return [json.loads(piece) for piece in answer.pieces]
+
+
+def _write(event: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(event)
+    except TypeError:  # half a character, which `surrogates` asks for
+        return json.dumps(event, separators=(",", ":")).encode()
