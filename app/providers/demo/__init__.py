@@ -1,10 +1,10 @@
-"""The built-in demo upstream: every chat format, images, speech and Realtime below its base URL, which ends in `/v1`, and
-the unified media API.
+"""The built-in demo upstream: every chat format and all the rest of OpenAI's API below its base URL, which ends in
+`/v1`, and the unified media API.
 """
 
 from __future__ import annotations
 
-from app.providers.base import CHAT, OPENAI_SURFACES, RESPONSES, Provider
+from app.providers.base import CHAT, OPENAI_OBJECTS, OPENAI_SURFACES, RESPONSES, Provider, Spot
 from app.providers.demo.media import DemoMedia
 
 PROVIDERS = (
@@ -25,7 +25,8 @@ PROVIDERS = (
         },
         headers={"anthropic-version": "2023-06-01"},
         needs_secret=False,
-        surfaces={name: OPENAI_SURFACES[name] for name in ("image_generations", "image_edits", "speech", "realtime")},
+        surfaces={**OPENAI_SURFACES, "rerank": Spot("/rerank", "jina")},
+        objects=OPENAI_OBJECTS,
         media=DemoMedia(),
     ),
 )
