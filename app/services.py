@@ -199,47 +199,55 @@ class Services:
             stack.push_async_callback(self.background.stop)
             self.realtime.start(self._upstreams)
             stack.push_async_callback(self.realtime.stop)
-            self._relay = Relay(
-                self.settings,
-                self.principals,
-                self.catalog,
-                self.waiting_room,
-                self.cashier,
-                self._upstreams,
-                self.watch,
-                self.observer,
-                self.formats,
-                self.kept,
-                self.grounds,
-                self.background,
-                self._fetch_image,
-                self.board,
-            )
-            live = LiveTasks(self.desk, self.follower, self.egress, write_timeout=self.settings.write_timeout)
-            self._relay.detour = ChatVideo(self.catalog, live, self.view)
-            self._surface_relay = SurfaceRelay(
-                self.settings,
-                self._relay,
-                self.principals,
-                self.catalog,
-                self.waiting_room,
-                self.board,
-                self.grounds,
-                ImageCalls(live, self.storage, self.view),
-            )
-            self._object_relay = ObjectRelay(
-                self.settings,
-                self._relay,
-                self.principals,
-                self.catalog,
-                self.waiting_room,
-                self.board,
-                self.objects,
-                Looks(self.catalog, self._upstreams, self.objects),
-                self._open_batches(self._upstreams),
-            )
+            self._open_relays(self._upstreams)
             self._stack = stack.pop_all()
         return self
+
+    def _open_relays(self, upstreams: Upstreams) -> None:
+        """The ways in: chats, surfaces, objects."""
+        settings = self.settings
+        self._relay = relay = Relay(
+            settings,
+            self.principals,
+            self.catalog,
+            self.waiting_room,
+            self.cashier,
+            upstreams,
+            self.watch,
+            self.observer,
+            self.formats,
+            self.kept,
+            self.grounds,
+            self.background,
+            self._fetch_image,
+            self.board,
+        )
+        live = LiveTasks(self.desk, self.follower, self.egress, write_timeout=settings.write_timeout)
+        relay.detour = ChatVideo(self.catalog, live, self.view)
+        self._surface_relay = self._open_surfaces(relay, live)
+        self._object_relay = ObjectRelay(
+            settings,
+            relay,
+            self.principals,
+            self.catalog,
+            self.waiting_room,
+            self.board,
+            self.objects,
+            Looks(self.catalog, upstreams, self.objects),
+            self._open_batches(upstreams),
+        )
+
+    def _open_surfaces(self, relay: Relay, live: LiveTasks) -> SurfaceRelay:
+        return SurfaceRelay(
+            self.settings,
+            relay,
+            self.principals,
+            self.catalog,
+            self.waiting_room,
+            self.board,
+            self.grounds,
+            ImageCalls(live, self.storage, self.view),
+        )
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._stack.aclose()

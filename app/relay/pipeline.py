@@ -15,7 +15,7 @@ from app.errors import Blame, GatewayError, Kind
 from app.formats.base import Dialect, Format, Request
 from app.ledger.waiting import WaitingRoom
 from app.logs import get_log
-from app.relay.admit import admit
+from app.relay.admit import Admission, admit
 from app.relay.attempt import Upstreams, interrupted
 from app.relay.authenticate import authenticate
 from app.relay.background import Background
@@ -30,7 +30,7 @@ from app.relay.inline import Fetch
 from app.relay.kept import KeptAnswers
 from app.relay.length import bound_input, within_context
 from app.relay.observe import Observer
-from app.relay.plan import make_plan
+from app.relay.plan import Plan, make_plan
 from app.relay.translate import Conversation
 from app.relay.vision import check_pictures
 from app.relay.watch import Watch
@@ -177,6 +177,25 @@ class Relay:
             bound=bound,
             default_cap=settings.default_max_output_tokens,
         )
+        bill = self._open_bill(format, exchange, principal, request, plan, admission)
+        place = None
+        if plan.pin is None:
+            place = stickiness_of(principal.account_id, request, exchange.scope["headers"])
+        trip = Trip(
+            self._board, plan.legs, stream=request.stream, tokens=admission.input_tokens, place=place, pin=plan.pin
+        )
+        return bill, trip
+
+    def _open_bill(
+        self,
+        format: Format,
+        exchange: Exchange,
+        principal: Principal,
+        request: Request,
+        plan: Plan,
+        admission: Admission,
+    ) -> Bill:
+        settings = self._settings
         conversation = Conversation(
             format,
             request,
@@ -187,7 +206,7 @@ class Relay:
             remember=partial(self._kept.remember, principal),
             fetch=self._fetch,
         )
-        bill = Bill(
+        return Bill(
             format,
             request,
             plan,
@@ -196,13 +215,6 @@ class Relay:
             empty_is_free=not settings.charge_empty_answers,
             tells=settings.answer_headers,
         )
-        place = None
-        if plan.pin is None:
-            place = stickiness_of(principal.account_id, request, exchange.scope["headers"])
-        trip = Trip(
-            self._board, plan.legs, stream=request.stream, tokens=admission.input_tokens, place=place, pin=plan.pin
-        )
-        return bill, trip
 
     async def _read(self, format: Format, exchange: Exchange) -> tuple[Request, Sequence[str], bool]:
         """The request, the models that it names as stand-ins, and whether it only asks for a count."""
