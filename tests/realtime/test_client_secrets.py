@@ -232,3 +232,19 @@ async def test_a_call_without_money(gateway: Gateway, operator: Operator, demo: 
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "insufficient_quota")
     assert demo.received(upstream_of(operator, model)) == []
     assert await entries(operator, poor, 0) == []
+
+
+async def test_calls_by_the_sdk(gateway: Gateway, operator: Operator, customer: Customer) -> None:
+    model = realtime_model(operator, "", free=True, price=None)
+    session: Any = {"type": "realtime", "model": model}
+    with openai.OpenAI(base_url=gateway.base_url, api_key=customer.key, max_retries=0) as plain:
+        made = plain.realtime.calls.with_raw_response.create(sdp=SDP.decode(), session=session)
+        assert made.content.startswith(b"v=0")
+        id = made.headers["location"].rpartition("/")[2]
+        plain.realtime.calls.refer(id, target_uri="tel:+15550100")
+        plain.realtime.calls.hangup(id)
+        with pytest.raises(openai.NotFoundError):
+            plain.realtime.calls.accept(id, type="realtime")
+    async with openai.AsyncOpenAI(base_url=gateway.base_url, api_key=customer.key, max_retries=0) as other:
+        answer = await other.realtime.calls.with_raw_response.create(sdp=SDP.decode(), session=session)
+        await other.realtime.calls.reject(answer.headers["location"].rpartition("/")[2])

@@ -13,6 +13,8 @@ import pytest
 
 from tests.gateway import Gateway, Operator
 from tests.providers.recorder import run_recorder
+from tests.realtime.talk import realtime_model
+from tests.relay.calls import serve_model, upstream_name
 from tests.sdk.test_openai_surfaces import CASES, Case, prepare
 from tests.surfaces.keeper import Keeper, run_keeper
 from tests.surfaces.test_batches import make_model
@@ -89,3 +91,12 @@ def test_objects(node: Node, operator: Operator, keeper: Keeper) -> None:
 def test_batches(node: Node, operator: Operator, keeper: Keeper) -> None:
     keeper.ending = {"status": "cancelled"}
     assert node.call("batches", make_model(operator, keeper)) == "cancelled"
+
+
+def test_responses(node: Node, operator: Operator) -> None:
+    model = serve_model(operator, {"upstream_model": upstream_name("delay_ms=300")}, free=True)
+    assert node.call("responses", model) is True
+
+
+def test_calls(node: Node, operator: Operator) -> None:
+    assert node.call("calls", realtime_model(operator, "", free=True, price=None)) is True

@@ -275,48 +275,85 @@ async def listed(page: Any) -> list[Any]:
     return list(page)
 
 
+async def use_files(client: Any, there: dict[str, str]) -> str:
+    """Every method of files; returns the id of one."""
+    file = await settle(client.files.create(file=b"hello", purpose="assistants", extra_headers=there))
+    assert (await settle(client.files.retrieve(file.id))).id == file.id
+    assert (await settle(client.files.content(file.id))).content == b"hello"
+    assert file.id in {item.id for item in await listed(client.files.list(purpose="assistants"))}
+    other = await settle(client.files.create(file=b"bye", purpose="assistants", extra_headers=there))
+    assert (await settle(client.files.delete(other.id))).deleted
+    with pytest.raises(openai.NotFoundError):
+        await settle(client.files.retrieve(other.id))
+    return str(file.id)
+
+
+async def use_uploads(client: Any, there: dict[str, str]) -> None:
+    begin: dict[str, Any] = {"bytes": 4, "filename": "a", "mime_type": "text/plain", "purpose": "assistants"}
+    upload = await settle(client.uploads.create(**begin, extra_headers=there))
+    await settle(client.uploads.parts.create(upload.id, data=b"abcd"))
+    whole = await settle(client.uploads.complete(upload.id, part_ids=["part_1"]))
+    assert (await settle(client.files.retrieve(whole.file.id))).id == whole.file.id
+    other = await settle(client.uploads.create(**begin, extra_headers=there))
+    await settle(client.uploads.cancel(other.id))
+
+
+async def use_vector_stores(client: Any, file: str) -> None:
+    stores = client.vector_stores
+    store = (await settle(stores.create(name="s", file_ids=[file]))).id
+    await settle(stores.retrieve(store))
+    assert (await settle(stores.update(store, name="t"))).name == "t"
+    assert store in {item.id for item in await listed(stores.list())}
+    await listed(stores.search(store, query="cats"))
+    await settle(stores.files.create(store, file_id=file))
+    await settle(stores.files.retrieve(file, vector_store_id=store))
+    await settle(stores.files.update(file, vector_store_id=store, attributes={"a": "b"}))
+    await listed(stores.files.list(store))
+    await listed(stores.files.content(file, vector_store_id=store))
+    await settle(stores.files.delete(file, vector_store_id=store))
+    await settle(stores.file_batches.create(store, file_ids=[file]))
+    await settle(stores.file_batches.retrieve("vsfb_1", vector_store_id=store))
+    await listed(stores.file_batches.list_files("vsfb_1", vector_store_id=store))
+    await settle(stores.file_batches.cancel("vsfb_1", vector_store_id=store))
+    await settle(stores.delete(store))
+
+
+async def use_conversations(client: Any, there: dict[str, str]) -> None:
+    conversations = client.conversations
+    id = (await settle(conversations.create(metadata={"a": "b"}, extra_headers=there))).id
+    await settle(conversations.retrieve(id))
+    await settle(conversations.update(id, metadata={"a": "c"}))
+    await settle(conversations.items.create(id, items=[{"role": "user", "content": "hi", "type": "message"}]))
+    await listed(conversations.items.list(id))
+    await settle(conversations.items.retrieve("msg_1", conversation_id=id))
+    await settle(conversations.items.delete("msg_1", conversation_id=id))
+    await settle(conversations.delete(id))
+
+
+async def use_containers(client: Any, there: dict[str, str]) -> None:
+    containers = client.containers
+    id = (await settle(containers.create(name="c", extra_headers=there))).id
+    await settle(containers.retrieve(id))
+    assert id in {item.id for item in await listed(containers.list())}
+    await settle(containers.files.create(id, file=b"x"))
+    await listed(containers.files.list(id))
+    await settle(containers.files.retrieve("cfile_1", container_id=id))
+    await settle(containers.files.content.retrieve("cfile_1", container_id=id))
+    await settle(containers.files.delete("cfile_1", container_id=id))
+    await settle(containers.delete(id))
+
+
 @pytest.mark.parametrize("plain", [True, False])
 async def test_objects(
     plain_sdk: openai.OpenAI, sdk: openai.AsyncOpenAI, keeper: Keeper, home: str, plain: bool
 ) -> None:
     client: Any = plain_sdk if plain else sdk
     there = {"x-relaygate-model": home}
-    file = await settle(client.files.create(file=b"hello", purpose="assistants", extra_headers=there))
-    assert (await settle(client.files.retrieve(file.id))).id == file.id
-    assert (await settle(client.files.content(file.id))).content == b"hello"
-    assert file.id in {item.id for item in await listed(client.files.list(purpose="assistants"))}
-
-    upload = await settle(
-        client.uploads.create(bytes=4, filename="a", mime_type="text/plain", purpose="assistants", extra_headers=there)
-    )
-    await settle(client.uploads.parts.create(upload.id, data=b"abcd"))
-    whole = await settle(client.uploads.complete(upload.id, part_ids=["part_1"]))
-    assert (await settle(client.files.retrieve(whole.file.id))).id == whole.file.id
-    other = await settle(
-        client.uploads.create(bytes=4, filename="a", mime_type="text/plain", purpose="assistants", extra_headers=there)
-    )
-    await settle(client.uploads.cancel(other.id))
-
-    store = await settle(client.vector_stores.create(name="s", file_ids=[file.id]))
-    await settle(client.vector_stores.retrieve(store.id))
-    assert (await settle(client.vector_stores.update(store.id, name="t"))).name == "t"
-    assert store.id in {item.id for item in await listed(client.vector_stores.list())}
-    await settle(client.vector_stores.files.create(store.id, file_id=file.id))
-    await settle(client.vector_stores.files.retrieve(file.id, vector_store_id=store.id))
-    await settle(client.vector_stores.file_batches.create(store.id, file_ids=[file.id]))
-    await settle(client.vector_stores.delete(store.id))
-
-    conversation = await settle(client.conversations.create(metadata={"a": "b"}, extra_headers=there))
-    await settle(client.conversations.retrieve(conversation.id))
-    await settle(client.conversations.update(conversation.id, metadata={"a": "c"}))
-    await settle(
-        client.conversations.items.create(conversation.id, items=[{"role": "user", "content": "hi", "type": "message"}])
-    )
-    await settle(client.conversations.items.list(conversation.id))
-    await settle(client.conversations.delete(conversation.id))
-    assert (await settle(client.files.delete(file.id))).deleted
-    with pytest.raises(openai.NotFoundError):
-        await settle(client.files.retrieve(file.id))
+    file = await use_files(client, there)
+    await use_uploads(client, there)
+    await use_vector_stores(client, file)
+    await use_conversations(client, there)
+    await use_containers(client, there)
 
 
 @pytest.mark.parametrize("plain", [True, False])

@@ -84,17 +84,37 @@ const calls = {
     await client.vectorStores.retrieve(store.id);
     await client.vectorStores.update(store.id, { name: "t" });
     await all(client.vectorStores.list());
+    const within = { vector_store_id: store.id };
+    await all(client.vectorStores.search(store.id, { query: "cats" }));
     await client.vectorStores.files.create(store.id, { file_id: file.id });
-    await client.vectorStores.files.retrieve(file.id, { vector_store_id: store.id });
+    await client.vectorStores.files.retrieve(file.id, within);
+    await client.vectorStores.files.update(file.id, { ...within, attributes: { a: "b" } });
+    await all(client.vectorStores.files.list(store.id));
+    await all(client.vectorStores.files.content(file.id, within));
+    await client.vectorStores.files.delete(file.id, within);
     await client.vectorStores.fileBatches.create(store.id, { file_ids: [file.id] });
+    await client.vectorStores.fileBatches.retrieve("vsfb_1", within);
+    await all(client.vectorStores.fileBatches.listFiles("vsfb_1", within));
+    await client.vectorStores.fileBatches.cancel("vsfb_1", within);
     await client.vectorStores.delete(store.id);
+    const container = await client.containers.create({ name: "c" }, there);
+    await client.containers.retrieve(container.id);
+    await all(client.containers.list());
+    await client.containers.files.create(container.id, { file: await toFile(Buffer.from("x"), "x") });
+    await all(client.containers.files.list(container.id));
+    await client.containers.files.retrieve("cfile_1", { container_id: container.id });
+    await client.containers.files.content.retrieve("cfile_1", { container_id: container.id });
+    await client.containers.files.delete("cfile_1", { container_id: container.id });
+    await client.containers.delete(container.id);
     const conversation = await client.conversations.create({ metadata: { a: "b" } }, there);
     await client.conversations.retrieve(conversation.id);
     await client.conversations.update(conversation.id, { metadata: { a: "c" } });
     await client.conversations.items.create(conversation.id, {
       items: [{ role: "user", content: "hi", type: "message" }],
     });
-    await client.conversations.items.list(conversation.id);
+    await all(client.conversations.items.list(conversation.id));
+    await client.conversations.items.retrieve("msg_1", { conversation_id: conversation.id });
+    await client.conversations.items.delete("msg_1", { conversation_id: conversation.id });
     await client.conversations.delete(conversation.id);
     await client.files.delete(file.id);
     try {
@@ -103,6 +123,30 @@ const calls = {
       return error instanceof OpenAI.NotFoundError;
     }
     return false;
+  },
+  responses: async (model) => {
+    const made = await client.responses.create({ model, input: "Hi" });
+    const again = await client.responses.retrieve(made.id);
+    if (again.output_text !== made.output_text) throw new Error("another response");
+    await all(client.responses.inputItems.list(made.id));
+    const next = await client.responses.create({ model, input: "Go on", previous_response_id: made.id });
+    const later = await client.responses.create({ model, input: "Later", background: true });
+    await client.responses.cancel(later.id);
+    await client.responses.delete(next.id);
+    try {
+      await client.responses.retrieve(next.id);
+    } catch (error) {
+      return error instanceof OpenAI.NotFoundError;
+    }
+    return false;
+  },
+  calls: async (model) => {
+    const sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\n";
+    const made = await client.realtime.calls.create({ sdp, session: { type: "realtime", model } }).asResponse();
+    const id = made.headers.get("location").split("/").pop();
+    await client.realtime.calls.refer(id, { target_uri: "tel:+15550100" });
+    await client.realtime.calls.hangup(id);
+    return (await made.text()).startsWith("v=0");
   },
   batches: async (model) => {
     const body = { model, messages: [{ role: "user", content: "hi" }], max_tokens: 9 };
