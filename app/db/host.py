@@ -78,6 +78,26 @@ def _find_user() -> "pwd.struct_passwd | None":
 
 
 def _create_user() -> "pwd.struct_passwd":
+    with _etc_locked():
+        return _find_user() or _add_user()
+
+
+@contextlib.contextmanager
+def _etc_locked() -> Iterator[None]:
+    """Processes that start together create the user one after the other.
+
+    `useradd` looks for the name before it locks the table: two at once both succeed, and the second gives the user
+    another uid than the one that the first has reported.
+    """
+    opened = os.open("/etc", os.O_RDONLY)  # the folder: its files are replaced, and the lock would go with them
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _add_user() -> "pwd.struct_passwd":
     commands = (
         ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _ACCOUNT],
         ["adduser", "-S", "-D", "-H", _ACCOUNT],  # BusyBox
@@ -89,7 +109,7 @@ def _create_user() -> "pwd.struct_passwd":
             done = subprocess.run([program, *command[1:]], capture_output=True, text=True)  # noqa: S603
             said = done.stderr.strip()
             break
-    if (user := _find_user()) is not None:  # by us, or by another process at the same moment
+    if (user := _find_user()) is not None:
         return user
     raise EmbeddedPostgresError(
         f"PostgreSQL doesn't run as root, and the system user {_ACCOUNT} cannot be created ({said})."
