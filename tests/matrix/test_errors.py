@@ -44,8 +44,9 @@ def test_a_refusal_is_told_in_the_upstreams_words(cell: Cell) -> None:
 
 @cells(main=True)
 def test_a_rate_limit_of_the_upstream(cell: Cell) -> None:
+    fault = {"status": 429, "retry_after": "0.1"}  # the second call waits for the channel that long
     for call in (cell.ask, cell.stream):
-        failure = failure_of(cell.client, 429, lambda call=call: call(talk(), status=429))  # type: ignore[misc]
+        failure = failure_of(cell.client, 429, lambda call=call: call(talk(), **fault))  # type: ignore[misc]
         assert failure.status == 429
 
 
