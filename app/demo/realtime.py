@@ -37,7 +37,7 @@ class RealtimeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     | `input_text`, `input_audio`, `input_image`, `cached_text`, `cached_audio`, `cached_image`, `output_text`, \
 `output_audio` | what the usage says, in place of what was sent and said |
     | `usage=WORD` | `missing`, `huge`, `negative`, `zero` |
-    | `transcribe=tokens` or `seconds` | a committed buffer is transcribed, with such a usage: `heard=N` |
+    | `transcribe=tokens`, `seconds` or `untold` | a committed buffer is transcribed, with such a usage or none: `heard=N` |
     | `status=N` | the handshake is refused |
     | `delay_ms=N` | it is answered late |
     | `error=1` | an `error` event in place of a response |
@@ -215,8 +215,10 @@ class DemoSession:
         if not self._options.transcribe:
             return
         heard = self._options.heard
-        usage: dict[str, Any] = {"type": "duration", "seconds": heard}
-        if self._options.transcribe == "tokens":
+        usage: dict[str, Any] | None = {"type": "duration", "seconds": heard}
+        if self._options.transcribe == "untold":
+            usage = None
+        elif self._options.transcribe == "tokens":
             details = {"text_tokens": 0, "audio_tokens": heard}
             usage = {"type": "tokens", "input_tokens": heard, "output_tokens": 5, "total_tokens": heard + 5}
             usage["input_token_details"] = details

@@ -19,7 +19,7 @@ from app.realtime.closing import End
 from app.realtime.connect import Dialed
 from app.realtime.events import SESSION, WHOLE, error_event, read_event, read_head, rename, write_event
 from app.realtime.purse import Purse
-from app.realtime.tally import Produced, Tally
+from app.realtime.tally import Produced, Tally, estimate_transcription
 from app.realtime.way import Way
 from app.relay.exchange import Receive, Send
 
@@ -261,7 +261,7 @@ class Session:
             await self._tell({"type": "websocket.send", "text": text})
         else:
             async with self._money:
-                paid = await (self._settle_transcription(event) if type == TRANSCRIBED else self._settle(event))
+                paid = self._settle_transcription(event) if type == TRANSCRIBED else await self._settle(event)
                 if paid:
                     self._funded.clear()
                 await self._tell({"type": "websocket.send", "text": text})
@@ -285,11 +285,16 @@ class Session:
             return False
         return True
 
-    async def _settle_transcription(self, event: Mapping[str, Any]) -> bool:
-        usage = read_transcription(event.get("usage"))
-        if usage is None or not self._tally.is_new(f"{event.get('item_id')}\n{event.get('content_index')}"):
+    def _settle_transcription(self, event: Mapping[str, Any]) -> bool:
+        if not self._tally.is_new(f"{event.get('item_id')}\n{event.get('content_index')}"):
             return False
-        self._purse.settle(self._of_transcription(usage))
+        seconds, usage = self._tally.transcribed(), read_transcription(event.get("usage"))
+        estimated = usage is None
+        if usage is None:
+            transcript = event.get("transcript")
+            said = transcript if isinstance(transcript, str) else ""
+            usage = estimate_transcription(seconds, said)
+        self._purse.settle(self._of_transcription(usage), estimated=estimated)
         return True
 
     def _of_transcription(self, usage: Usage) -> Usage:

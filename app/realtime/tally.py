@@ -12,6 +12,9 @@ from app.formats.openai_media.usage import read_realtime
 from app.realtime.events import Head, length_of, text_of
 
 MAX_TEXT = 400_000
+MAX_TRANSCRIPT = 20_000
+"""Characters of one transcription that are counted: they are some hundreds, and nobody waits for those."""
+
 MAX_OPEN = 100
 """Responses under way at once; OpenAI allows one in the conversation, and some beside it."""
 
@@ -50,6 +53,7 @@ class Tally:
         self._new_text: list[str] = []
         self._new_characters = 0
         self._new_seconds = 0.0
+        self._untranscribed = 0.0
         self._heard_bytes = PCM_BYTES
         self._spoken_bytes = PCM_BYTES
 
@@ -70,7 +74,9 @@ class Tally:
 
     def heard(self, head: Head) -> None:
         """A piece of the client's audio."""
-        self._new_seconds += length_of(head.audio) * _BASE64 / self._heard_bytes
+        seconds = length_of(head.audio) * _BASE64 / self._heard_bytes
+        self._new_seconds += seconds
+        self._untranscribed += seconds
 
     def told(self, text: str) -> None:
         """An event of the client's that becomes part of the input."""
@@ -162,8 +168,19 @@ class Tally:
             output_audio_tokens=spoken,
         )
 
+    def transcribed(self) -> float:
+        """Seconds of audio since the last transcription, silence included."""
+        seconds, self._untranscribed = self._untranscribed, 0.0
+        return seconds
+
     def _forget_input(self) -> None:
         self._new_text, self._new_characters, self._new_seconds = [], 0, 0.0
+
+
+def estimate_transcription(seconds: float, transcript: str) -> Usage:
+    heard = round(seconds * HEARD_TOKENS)
+    said = count_text(transcript[:MAX_TRANSCRIPT]) if transcript else 0
+    return Usage(input_tokens=heard, input_audio_tokens=heard, output_tokens=said, milliseconds=round(seconds * 1000))
 
 
 def _format(side: object) -> object:

@@ -135,6 +135,23 @@ async def test_without_usage_it_is_estimated(
     assert Decimal(turn["charged"]) == dollars(text, 10, 7, 20)
 
 
+async def test_a_transcription_without_usage_is_estimated(
+    gateway: Gateway, operator: Operator, customer: Customer
+) -> None:
+    model = realtime_model(operator, "transcribe=untold")
+    completed = "conversation.item.input_audio_transcription.completed"
+    async with talk(gateway, customer, model) as session:
+        for seconds in (3, 1):
+            await session.say("input_audio_buffer.append", audio=base64.b64encode(bytes(48_000 * seconds)).decode())
+            await session.say("input_audio_buffer.commit")
+            await session.until(completed)
+    first, second, _ = await entries(operator, customer, 3)
+    assert first["estimated"] is second["estimated"] is True
+    heard = [(entry["usage"]["milliseconds"], entry["usage"]["input_audio_tokens"]) for entry in (first, second)]
+    assert heard == [(3000, 30), (1000, 10)]
+    assert Decimal(first["charged"]) == dollars(0, 30, 1, 0)  # "demo" is one token
+
+
 async def test_zero_is_believed(gateway: Gateway, operator: Operator, customer: Customer) -> None:
     model = realtime_model(operator, "usage=zero")
     async with talk(gateway, customer, model) as session:
