@@ -127,10 +127,10 @@ def read_field(fields: dict[str, msgspec.Raw], name: str, decoder: msgspec.json.
         raise invalid_request(f"'{name}' must be {wanted}.", name, code="invalid_type") from error
 
 
-def read_count(fields: dict[str, msgspec.Raw], name: str, most: int) -> int | None:
+def read_count(fields: dict[str, msgspec.Raw], name: str, most: int, *, least: int = 1) -> int | None:
     value = read_field(fields, name, _integer, "an integer")
-    if value is not None and not 1 <= value <= most:
-        raise invalid_request(f"'{name}' must be between 1 and {most}.", name, code="invalid_value")
+    if value is not None and not least <= value <= most:
+        raise invalid_request(f"'{name}' must be between {least} and {most}.", name, code="invalid_value")
     return None if value is None else int(value)
 
 

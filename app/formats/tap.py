@@ -28,6 +28,8 @@ ERROR_EVENT = re.compile(rb"(?:^|[\r\n])event: ?error")
 class FrameTap(ABC):
     """See `app.formats.base.Tap`. A format says what its markers are, and what a frame with one means."""
 
+    max_frame = MAX_FRAME
+
     __slots__ = (
         "_frames",
         "_kept",
@@ -84,7 +86,7 @@ class FrameTap(ABC):
         if self.ended or self.error is not None:
             return b""
         chunk = self._frames.take(chunk)
-        if self._frames.size > MAX_FRAME:
+        if self._frames.size > self.max_frame:
             self.error = bad_upstream_response("The upstream sent an endless frame.")
             self._frames.rest()
         if not chunk:

@@ -8,17 +8,19 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from app.accounts.principals import Principal
 from app.catalog.snapshot import Model
-from app.core.media import Job, Scope, Status
+from app.core.media import Attachment, Job, Scope, Status
 from app.errors import GatewayError, invalid_request
 from app.formats.body import decode_json
 from app.formats.framing import write_event, write_json
 from app.media.chat.words import failure_of
+from app.media.inputs import MAX_IMAGE, read_picture, too_large
 from app.media.live import LiveTasks
-from app.media.rules.generation import read_generation
+from app.media.rules.generation import MAX_IMAGES, read_generation
 from app.media.storage import Storage
 from app.media.task import Source, StoredOutput, Task
 from app.media.view import View
@@ -90,7 +92,7 @@ class ImageCalls:
 
 def _read_job(request: SurfaceRequest) -> tuple[Job, bool]:
     """The job, and whether its pictures are wanted as links. Raises GatewayError 400 naming the field."""
-    said, shown = _read_form(request.form) if request.form is not None else _read_fields(request)
+    said, shown = (_read_form(request.form), []) if request.form is not None else _read_fields(request)
     wanted = said.get("response_format")
     if wanted not in (None, "b64_json", "url"):
         raise invalid_request("'response_format' must be b64_json or url.", "response_format", "invalid_value")
@@ -100,9 +102,12 @@ def _read_job(request: SurfaceRequest) -> tuple[Job, bool]:
     body = {name: value for name, value in said.items() if name not in OURS}
     if said.get("size") not in (None, "auto"):
         body["size"] = said["size"]
-    if shown:
+    if request.form is None and shown:
         body["images"] = shown
-    return read_generation(Scope.IMAGES, body).job, wanted == "url"
+    job = read_generation(Scope.IMAGES, body).job
+    if request.form is not None:
+        job = replace(job, count=request.facts.count, images=_read_files(request.form))
+    return job, wanted == "url"
 
 
 def _read_fields(request: SurfaceRequest) -> tuple[dict[str, Any], list[str]]:
@@ -121,17 +126,23 @@ def _address_of(item: object, place: int) -> str:
     return address
 
 
-def _read_form(form: Form) -> tuple[dict[str, Any], list[str]]:
+def _read_form(form: Form) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for part in form.parts:
         if part.filename is None:
             said[part.name.removesuffix("[]")] = form.text(part.name)
         elif part.name == "mask":
             said["mask"] = True
-    if "n" in said:
-        said["n"] = int(said["n"])
-    shown = []
-    for part in form.files("image"):
-        data = part.value if isinstance(part.value, bytes) else part.value.read(0, part.size)
-        shown.append(f"data:{part.content_type or 'image/png'};base64,{base64.b64encode(data).decode()}")
-    return said, shown
+    said.pop("n", None)  # the surface has read it
+    return said
+
+
+def _read_files(form: Form) -> tuple[Attachment, ...]:
+    """Into memory, so what is too much is refused before. Raises GatewayError 400."""
+    files = form.files("image")
+    if len(files) > MAX_IMAGES:
+        raise invalid_request(f"'image' must be {MAX_IMAGES} pictures at most.", "image", "invalid_value")
+    for part in files:
+        if part.size > MAX_IMAGE:
+            raise too_large("image", "image", MAX_IMAGE)
+    return tuple(read_picture(part.content(), "image") for part in files)

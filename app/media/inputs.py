@@ -42,9 +42,9 @@ def read_image(text: str, param: str) -> Attachment:
     """
     scheme, colon, _ = text[:_HEADER].partition(":")
     if not colon:
-        return _image(_decode(text, 0, param), param)
+        return read_picture(_decode(text, 0, param), param)
     if scheme.lower() == "data":
-        return _image(_decode(text, _data_start(text, param), param), param)
+        return read_picture(_decode(text, _data_start(text, param), param), param)
     try:
         _SYNTAX.read_url(text)
     except UrlRefused as error:
@@ -61,7 +61,7 @@ def read_upload(data: bytes, content_type: str | None, param: str) -> Attachment
     if found is None:
         sort: Sort = "video" if content_type is not None and content_type.lower().startswith("video/") else "image"
         raise not_media(param, sort)
-    return _image(data, param) if found.startswith("image/") else Attachment(content_type=found, data=data)
+    return read_picture(data, param) if found.startswith("image/") else Attachment(content_type=found, data=data)
 
 
 def sniff(head: bytes) -> str | None:
@@ -98,7 +98,8 @@ def too_large(param: str, sort: Sort, most: int) -> GatewayError:
     return invalid_request(message, param, "video_too_large" if sort == "video" else "image_too_large")
 
 
-def _image(data: bytes, param: str) -> Attachment:
+def read_picture(data: bytes, param: str) -> Attachment:
+    """A file that must be an image. Raises GatewayError 400 naming `param`: `invalid_image`, `image_too_large`."""
     content_type = sniff(data[:LOOK])
     if content_type is None or not content_type.startswith("image/"):
         raise not_media(param, "image")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import aiohttp
 
 from app.core.money import write_amount
-from app.errors import bad_upstream_response
+from app.errors import GatewayError, bad_upstream_response
 from app.relay.attempt import Upstreams, connection_error, interrupted
 from app.relay.bill import Bill
 from app.relay.exchange import Exchange, Interrupt
@@ -32,16 +32,28 @@ async def relay_answer(
     """
     try:
         response = await upstreams.call(exchange, pick, sending)
-        try:
-            answer = await _read(response, exchange, upstreams.idle(pick), upstreams.max_answer)
-        finally:
-            response.release()
     except asyncio.CancelledError as error:
-        reason = interrupted(exchange, error)
-        if exchange.gone:  # the upstream has the request and will bill its input
-            bill.answered = True
-        raise reason from error
-    content_type = sending.answer_type(response.headers.get("content-type", "").lower())
+        raise _interruption(exchange, bill, error) from error
+    await pass_answer(exchange, response, upstreams, pick, bill, sending, answered)
+
+
+async def pass_answer(
+    exchange: Exchange,
+    response: aiohttp.ClientResponse,
+    upstreams: Upstreams,
+    pick: Pick,
+    bill: Bill,
+    sending: Sending,
+    answered: Callable[[], None],
+) -> None:
+    """The rest of an attempt whose answer has begun. Raises as `relay_answer`."""
+    try:
+        answer = await _read(response, exchange, upstreams.idle(pick), upstreams.max_answer)
+    except asyncio.CancelledError as error:
+        raise _interruption(exchange, bill, error) from error
+    finally:
+        response.release()
+    content_type = sending.answer_type(said_type(response))
     if content_type is JSON:
         answer = answer.lstrip()  # DeepSeek sends blank lines while a request queues
     answer = hide_secret(answer, pick.key.secret)
@@ -61,6 +73,18 @@ async def relay_answer(
     headers = answer_headers(response, content_type, sending.dropped)
     own_headers(headers, bill, exchange)
     await exchange.answer(200, written, headers)
+
+
+def said_type(response: aiohttp.ClientResponse) -> str:
+    """The content type that the upstream names, in lower case; empty where it names none."""
+    return response.headers.get("content-type", "").lower()
+
+
+def _interruption(exchange: Exchange, bill: Bill, error: asyncio.CancelledError) -> GatewayError:
+    reason = interrupted(exchange, error)
+    if exchange.gone:  # the upstream has the request and will bill its input
+        bill.answered = True
+    return reason
 
 
 def hide_secret(answer: bytes, secret: str) -> bytes:

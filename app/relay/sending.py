@@ -78,6 +78,9 @@ class Sending(Outgoing, Protocol):
     def stream_type(self, said: str) -> bytes | None:
         """As `answer_type`, of a stream; None: what the upstream sends isn't one."""
 
+    def comes_whole(self, said: str) -> bool:
+        """Whether an answer of that type is a whole one where a stream was asked for: some models know no streams."""
+
     def open_tap(self) -> Tap:
         """What follows the upstream's stream, and makes the client's out of it."""
 

@@ -10,7 +10,7 @@ import aiohttp
 
 from app.errors import GatewayError, Kind, UpstreamError, bad_upstream_response
 from app.formats.base import Tap
-from app.relay.answer import SHORTEST_SECRET, answer_headers, own_headers
+from app.relay.answer import SHORTEST_SECRET, answer_headers, own_headers, pass_answer, said_type
 from app.relay.attempt import MAX_ERROR_BODY, Upstreams, connection_error, interrupted, read_start, redact
 from app.relay.bill import Bill
 from app.relay.exchange import Exchange, Interrupt
@@ -32,30 +32,16 @@ async def relay_stream(
     """One attempt; `answered` is called when an answer has begun. Raises UpstreamError while nothing was sent; afterwards
     ends the stream itself, errors included: `bill.broken` has them.
     """
-    channel = pick.channel
+    channel, write = pick.channel, upstreams.timeouts.write
     tap = sending.open_tap()
     bill.tap = tap
-    idle, write = upstreams.idle(pick), upstreams.timeouts.write
+    whole: aiohttp.ClientResponse | None = None
     try:
         response = await upstreams.call(exchange, pick, sending)
-        try:
-            content_type = await _check_type(response, sending)
-            head = await _first_frames(response, exchange, tap)
-            exchange.first_byte = asyncio.get_running_loop().time()
-            answered()
-            keeps = bill.request.kept and not sending.converted
-            if keeps:
-                await _keep(bill, pick, tap, unfinished=bill.request.background)
-            await _start(exchange, response, bill, sending, content_type)
-            last = await _pass(exchange, response, tap, head, idle, write, pick.key.secret.encode())
-            if keeps:
-                await _keep(bill, pick, tap)
-            await _end(exchange, tap, last, write, pick.key.secret.encode())
-            if tap.error is not None:  # which the format's own frame has told the client
-                bill.error, bill.broken = tap.error.code, tap.error
-        finally:
-            bill.answered = exchange.committed and tap.started  # comments alone, a queue's say, are no answer
-            await _let_go(response, tap)
+        if sending.comes_whole(said_type(response)):
+            whole = response
+        else:
+            await _relay(exchange, response, upstreams, pick, bill, sending, tap, answered)
     except asyncio.CancelledError as error:
         reason = interrupted(exchange, error)
         if exchange.gone:  # the upstream has the request and will bill its input
@@ -69,6 +55,40 @@ async def relay_stream(
         bill.usage = sending.usage_of(tap)
         if bill.request.background and tap.id is not None and tap.usage is None and not sending.converted:
             bill.unfinished_id = tap.id  # the upstream goes on without a listener
+    if whole is not None:
+        bill.tap = bill.usage = None
+        await pass_answer(exchange, whole, upstreams, pick, bill, sending, answered)
+
+
+async def _relay(
+    exchange: Exchange,
+    response: aiohttp.ClientResponse,
+    upstreams: Upstreams,
+    pick: Pick,
+    bill: Bill,
+    sending: Sending,
+    tap: Tap,
+    answered: Callable[[], None],
+) -> None:
+    idle, write, secret = upstreams.idle(pick), upstreams.timeouts.write, pick.key.secret.encode()
+    try:
+        content_type = await _check_type(response, sending)
+        head = await _first_frames(response, exchange, tap)
+        exchange.first_byte = asyncio.get_running_loop().time()
+        answered()
+        keeps = bill.request.kept and not sending.converted
+        if keeps:
+            await _keep(bill, pick, tap, unfinished=bill.request.background)
+        await _start(exchange, response, bill, sending, content_type)
+        last = await _pass(exchange, response, tap, head, idle, write, secret)
+        if keeps:
+            await _keep(bill, pick, tap)
+        await _end(exchange, tap, last, write, secret)
+        if tap.error is not None:  # which the format's own frame has told the client
+            bill.error, bill.broken = tap.error.code, tap.error
+    finally:
+        bill.answered = exchange.committed and tap.started  # comments alone, a queue's say, are no answer
+        await _let_go(response, tap)
 
 
 async def _first_frames(response: aiohttp.ClientResponse, exchange: Exchange, tap: Tap) -> bytes:
@@ -91,7 +111,7 @@ async def _check_type(response: aiohttp.ClientResponse, sending: Sending) -> byt
     """The content type of the client's stream. A stream was asked for: JSON instead may be an error with status 200; anything
     else is no answer.
     """
-    said = response.headers.get("content-type", "").lower()
+    said = said_type(response)
     content_type = sending.stream_type(said)
     if content_type is not None:
         return content_type

@@ -187,6 +187,9 @@ class SurfaceSending:
     def stream_type(self, said: str) -> bytes | None:
         return self.wire.stream_type(self.request, said)
 
+    def comes_whole(self, said: str) -> bool:
+        return self.wire.comes_whole(self.request, said)
+
     def open_tap(self) -> Tap:
         return self.wire.open_tap(self.request)
 

@@ -58,6 +58,9 @@ class ChatSending:
     def stream_type(self, said: str) -> bytes | None:
         return self.conversation.stream_type if "text/event-stream" in said else None
 
+    def comes_whole(self, said: str) -> bool:
+        return False
+
     def open_tap(self) -> Tap:
         return self.conversation.open_tap(self)
 

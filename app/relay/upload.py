@@ -7,6 +7,7 @@ waits for a slow client (docs/decisions/0035-uploads-lie-on-disk.md).
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ log = get_log("relaygate.relay")
 
 IN_MEMORY = 64 * 1024
 """Bytes of a file above which it goes to disk."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 MAX_PARTS = 300
 MAX_FIELD = 8 * 1024 * 1024
@@ -174,6 +177,10 @@ class _Gatherer:
         if name is None:
             raise invalid_request("A part of the form has no name.", code="invalid_form")
         self._part_name = _decoded(name)
+        if '"' in self._part_name or "\\" in self._part_name:
+            raise invalid_request(
+                f"A part's name holds a quote or a backslash: {self._part_name[:200]}", code="invalid_form"
+            )
         self._filename = None if filename is None else _decoded(filename)
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
@@ -205,8 +212,8 @@ class _Gatherer:
 
 def _decoded(raw: bytes) -> str:
     text = raw.decode("utf-8", "replace")
-    if not text.isprintable():
-        raise invalid_request("A part of the form has a head that can't be read.", code="invalid_form")
+    if _CONTROL.search(text):
+        raise invalid_request("A part's name, file name or type holds a control character.", code="invalid_form")
     return text
 
 

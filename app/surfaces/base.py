@@ -75,6 +75,9 @@ class Wire(Protocol):
     def stream_type(self, request: SurfaceRequest, said: str) -> bytes | None:
         """The same of a stream; None: what the upstream sends isn't one."""
 
+    def comes_whole(self, request: SurfaceRequest, said: str) -> bool:
+        """Whether an answer of that type is a whole one where a stream was asked for, as models that know no streams give."""
+
     def open_tap(self, request: SurfaceRequest) -> Tap:
         """What follows the upstream's stream, and makes the client's out of it."""
 

@@ -28,19 +28,25 @@ DEFAULT_CAP = 16
 MAX_CHOICES = 128
 MAX_PROMPTS = 10_000
 
+_suffix = msgspec.json.Decoder(str | None)
 _prompt = msgspec.json.Decoder(str | list[str | int | list[int]] | None)
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionFacts:
-    """The prompts, and whether a stream's client asked for its usage."""
+    """`inputs`: the prompts, each with what stands behind the gap. `capped`: the request says how much may be written.
+    `wants_usage`: a stream's client asked for it.
+    """
 
-    prompts: tuple[str | tuple[int, ...], ...]
+    inputs: tuple[str | tuple[int, ...], ...]
+    capped: bool
     wants_usage: bool
 
 
 class CompletionWire(OpenAIWire):
-    """Streams are made to tell their usage."""
+    """Streams are made to tell their usage. The default of `max_tokens` is spelt out: some servers (Ollama, llama.cpp) have
+    none, and would write on until nobody can pay for it.
+    """
 
     def __init__(self) -> None:
         super().__init__(
@@ -49,9 +55,12 @@ class CompletionWire(OpenAIWire):
 
     def write(self, request: SurfaceRequest, model: str) -> bytes:
         facts: CompletionFacts = request.facts
+        values: dict[str, object] = {"model": model}
+        if not facts.capped:
+            values["max_tokens"] = DEFAULT_CAP
         if request.stream and not facts.wants_usage:
-            return write_fields(request, model=model, stream_options=with_usage(request.fields.get("stream_options")))
-        return write_fields(request, model=model)
+            values["stream_options"] = with_usage(request.fields.get("stream_options"))
+        return write_fields(request, **values)
 
     def open_tap(self, request: SurfaceRequest) -> Tap:
         facts: CompletionFacts = request.facts
@@ -82,24 +91,27 @@ class Completions(OpenAISurface):
         fields = read_fields(body)
         model = read_model(fields)
         prompts = _read_prompts(fields)
+        suffix = read_field(fields, "suffix", _suffix, "a string")
+        inputs = prompts if not suffix else (*prompts, *[suffix] * len(prompts))
         choices = max(read_count(fields, name, MAX_CHOICES) or 1 for name in ("n", "best_of"))
-        cap = read_count(fields, "max_tokens", MAX_OUTPUT_CAP) or DEFAULT_CAP
+        said = read_count(fields, "max_tokens", MAX_OUTPUT_CAP, least=0)  # 0 with `echo` scores a prompt
+        cap = DEFAULT_CAP if said is None else said
         made = cap * choices * len(prompts)
         return SurfaceRequest(
             model=model,
-            most=Usage(input_tokens=bound_inputs(prompts), output_tokens=made),
-            fair=Usage(input_tokens=fair_inputs(prompts)),
+            most=Usage(input_tokens=bound_inputs(inputs), output_tokens=made),
+            fair=Usage(input_tokens=fair_inputs(inputs)),
             stream=read_boolean(fields, "stream"),
             output_cap=cap,
             body=body,
             fields=fields,
-            facts=CompletionFacts(prompts, include_usage(fields)),
+            facts=CompletionFacts(inputs, said is not None, include_usage(fields)),
         )
 
     def estimate(self, request: SurfaceRequest, tap: Tap | None, answer: bytes) -> Usage:
         facts: CompletionFacts = request.facts
         produced = _texts_of(answer) if tap is None else tap.produced_text()
-        return Usage(input_tokens=count_inputs(facts.prompts), output_tokens=count_long_text(produced))
+        return Usage(input_tokens=count_inputs(facts.inputs), output_tokens=count_long_text(produced))
 
 
 def _read_prompts(fields: dict[str, msgspec.Raw]) -> tuple[str | tuple[int, ...], ...]:

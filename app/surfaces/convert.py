@@ -32,5 +32,8 @@ class ConvertingWire:
     def stream_type(self, request: SurfaceRequest, said: str) -> bytes | None:
         return None
 
+    def comes_whole(self, request: SurfaceRequest, said: str) -> bool:
+        return False
+
     def open_tap(self, request: SurfaceRequest) -> Tap:
         raise NotImplementedError("converted answers come whole")

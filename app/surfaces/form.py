@@ -42,6 +42,10 @@ class Part:
     def size(self) -> int:
         return len(self.value) if isinstance(self.value, bytes) else self.value.size
 
+    def content(self) -> bytes:
+        """All of its bytes."""
+        return self.value if isinstance(self.value, bytes) else self.value.read(0, self.value.size)
+
     def head(self) -> bytes:
         """The part's own headers."""
         lines = f'Content-Disposition: form-data; name="{_escaped(self.name)}"'
@@ -130,13 +134,12 @@ class FormBody:
 
 
 def _text(part: Part) -> str:
-    value = part.value if isinstance(part.value, bytes) else part.value.read(0, part.size)
     try:
-        return value.decode()
+        return part.content().decode()
     except UnicodeDecodeError as error:
         raise invalid_request(f"'{part.name[:200]}' isn't valid UTF-8.", part.name[:200], "invalid_type") from error
 
 
 def _escaped(name: str) -> str:
-    """As browsers escape names (WHATWG HTML, "Multipart form data")."""
-    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+    """As browsers escape names (WHATWG HTML, "Multipart form data"), and backslashes: some readers take them for escapes."""
+    return name.replace('"', "%22").replace("\\", "%5C").replace("\r", "%0D").replace("\n", "%0A")

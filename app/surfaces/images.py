@@ -16,9 +16,9 @@ from app.core.images import MOST
 from app.core.usage import Usage, read_name
 from app.errors import invalid_request
 from app.formats.base import Tap
-from app.formats.body import is_set, read_boolean, read_count, read_field, read_fields, read_model
+from app.formats.body import decode_json, is_set, read_boolean, read_count, read_field, read_fields, read_model
 from app.formats.openai_media.usage import TRAITS, read_images
-from app.providers.openai.images import held_tokens
+from app.providers.openai.images import held_tokens, shown_tokens
 from app.surfaces.base import NOTHING, OpenAISurface, SurfaceRequest, both
 from app.surfaces.counting import bound_inputs, count_inputs, fair_inputs
 from app.surfaces.form import Form
@@ -26,18 +26,23 @@ from app.surfaces.openai import OpenAIWire
 
 MAX_COUNT = 10
 MAX_IMAGES = 16
+MOST_PARTIAL = 300
+"""Tokens of the three partial pictures that a streamed one may have (OpenAI's image guide; not verified against bills)."""
+
+FIDELITY = "input_fidelity"
+SAID = (*TRAITS, FIDELITY)
 
 _string = msgspec.json.Decoder(str | None)
-_anything = msgspec.json.Decoder()
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What a request for pictures says: `shown` are those that it starts from."""
+    """What a request for pictures says: `shown` are those that it starts from, a mask among them."""
 
     prompt: str
     count: int
     shown: int
+    fidelity: str | None
     traits: Mapping[str, str]
 
 
@@ -57,8 +62,9 @@ class _Images(OpenAISurface):
         model = read_model(fields)
         prompt = read_field(fields, "prompt", _string, "a string")
         shown = _count_images(fields)
-        said = {name: read_field(fields, name, _string, "a string") for name in TRAITS}
-        facts = self._check(prompt, read_count(fields, "n", MAX_COUNT) or 1, shown, said)
+        said = {name: read_field(fields, name, _string, "a string") for name in SAID}
+        masks = 1 if is_set(fields.get("mask")) else 0
+        facts = self._check(prompt, read_count(fields, "n", MAX_COUNT) or 1, shown, masks, said)
         return self._request(model, facts, read_boolean(fields, "stream"), body=body, fields=fields)
 
     def read_form(self, form: Form, path: str) -> SurfaceRequest:
@@ -71,23 +77,26 @@ class _Images(OpenAISurface):
         stream = (form.text("stream") or "false").lower()
         if stream not in ("true", "false"):
             raise invalid_request("'stream' must be true or false.", "stream", "invalid_type")
-        said = {name: form.text(name) for name in TRAITS}
-        facts = self._check(form.text("prompt"), int(count), len(form.files("image")), said)
+        said = {name: form.text(name) for name in SAID}
+        shown, masks = len(form.files("image")), len(form.files("mask"))
+        facts = self._check(form.text("prompt"), int(count), shown, masks, said)
         return self._request(model, facts, stream == "true", form=form)
 
     def estimate(self, request: SurfaceRequest, tap: Tap | None, answer: bytes) -> Usage:
         facts: ImageFacts = request.facts
-        return self._usage(facts, count_inputs([facts.prompt]))
+        return self._usage(facts, count_inputs([facts.prompt]), shown_tokens(facts.fidelity))
 
-    def _check(self, prompt: str | None, count: int, shown: int, said: Mapping[str, str | None]) -> ImageFacts:
+    def _check(
+        self, prompt: str | None, count: int, shown: int, masks: int, said: Mapping[str, str | None]
+    ) -> ImageFacts:
         if self.needs_prompt and not prompt:
             raise invalid_request("'prompt' is required.", "prompt", "missing_required_parameter")
         if self.needs_image and not shown:
             raise invalid_request("'image' is required.", "image", "missing_required_parameter")
         if shown > MAX_IMAGES:
             raise invalid_request(f"'image' must be {MAX_IMAGES} pictures at most.", "image", "invalid_value")
-        traits = {name: value for name, text in said.items() if (value := read_name(text)) is not None}
-        return ImageFacts(prompt or "", count, shown, MappingProxyType(traits))
+        traits = {name: value for name in TRAITS if (value := read_name(said[name])) is not None}
+        return ImageFacts(prompt or "", count, shown + masks, said[FIDELITY], MappingProxyType(traits))
 
     def _request(
         self,
@@ -101,7 +110,12 @@ class _Images(OpenAISurface):
     ) -> SurfaceRequest:
         return SurfaceRequest(
             model=model,
-            most=self._usage(facts, bound_inputs([facts.prompt])),
+            most=self._usage(
+                facts,
+                bound_inputs([facts.prompt]),
+                shown_tokens(facts.fidelity, most=True),
+                MOST_PARTIAL if stream else 0,
+            ),
             fair=Usage(input_tokens=fair_inputs([facts.prompt]) + MOST * facts.shown),
             told=NOTHING,
             stream=stream,
@@ -111,8 +125,9 @@ class _Images(OpenAISurface):
             facts=facts,
         )
 
-    def _usage(self, facts: ImageFacts, words: int) -> Usage:
-        shown, made = MOST * facts.shown, held_tokens(facts.traits) * facts.count
+    def _usage(self, facts: ImageFacts, words: int, each: int, partial: int = 0) -> Usage:
+        """`each`: tokens of a picture that is shown; `partial`: of those that a picture is streamed by."""
+        shown, made = each * facts.shown, (held_tokens(facts.traits) + partial) * facts.count
         return Usage(
             input_tokens=words + shown,
             input_image_tokens=shown,
@@ -157,6 +172,6 @@ def _count_images(fields: dict[str, msgspec.Raw]) -> int:
     """`images` is a list of objects with an address or a file, `image` one data URI or several, as some servers take it."""
     for name in ("images", "image"):
         if is_set(fields.get(name)):
-            value = _anything.decode(fields[name])
+            value = decode_json(fields[name])
             return len(value) if isinstance(value, list) else 1
     return 0

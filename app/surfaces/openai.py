@@ -63,6 +63,9 @@ class OpenAIWire:
     def stream_type(self, request: SurfaceRequest, said: str) -> bytes | None:
         return EVENT_STREAM if "text/event-stream" in said else None
 
+    def comes_whole(self, request: SurfaceRequest, said: str) -> bool:
+        return "json" in said
+
     def open_tap(self, request: SurfaceRequest) -> Tap:
         return EventTap(self._read_usage, self._done)
 
@@ -86,6 +89,8 @@ class EventTap(FrameTap):
     """The tap on a stream of events with a `type`: usage and the end stand in the last of them."""
 
     __slots__ = ("_done", "_marks", "_read_usage")
+
+    max_frame = 64 * 1024 * 1024  # a picture of 4K, as PNG in base64, and more
 
     def __init__(self, read_usage: ReadUsage, done: tuple[str, ...]) -> None:
         super().__init__()

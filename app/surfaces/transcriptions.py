@@ -5,13 +5,14 @@ Source: openai-python, `types/audio/transcription_create_params.py`, `translatio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from app.core.tokens import count_long_text
-from app.core.usage import Usage, read_milliseconds
+from app.core.usage import MAX_PLAUSIBLE_MILLISECONDS, Usage, read_milliseconds
 from app.errors import bad_upstream_response, invalid_request
 from app.formats.base import Reply, Tap
 from app.formats.openai_media.usage import read_transcription
@@ -31,6 +32,9 @@ HEARD_A_SECOND, WRITTEN_A_SECOND = 20, 6
 people say about four words a second."""
 
 
+_ENDS = re.compile(r"--> *(?:(\d{1,3}):)?(\d\d):(\d\d)[.,](\d{3})", re.ASCII)
+
+
 class TranscriptionWire(OpenAIWire):
     """Texts and subtitles have no usage, nor has a translation; `verbose_json` tells the length."""
 
@@ -47,6 +51,10 @@ class TranscriptionWire(OpenAIWire):
         if isinstance(value, dict) and value.get("error"):
             read_object(answer)
         return Reply(Usage(), None)
+
+    def comes_whole(self, request: SurfaceRequest, said: str) -> bool:
+        """`whisper-1` ignores `stream`, as openai-python says of it."""
+        return "text/event-stream" not in said and ("json" in said or said.startswith("text/"))
 
     def answer_type(self, request: SurfaceRequest, said: str) -> bytes:
         if request.facts.format in JSONS:
@@ -100,7 +108,11 @@ class _Recordings(OpenAISurface):
 
     def estimate(self, request: SurfaceRequest, tap: Tap | None, answer: bytes) -> Usage:
         text = _text_of(answer) if tap is None else tap.produced_text()
-        return replace(request.fair, output_tokens=count_long_text(text))
+        written = count_long_text(text)
+        facts: _Facts = request.facts
+        least = _last_time(text) if facts.format in ("srt", "vtt") else written * 1000 // WRITTEN_A_SECOND
+        length = min(MAX_PLAUSIBLE_MILLISECONDS, max(facts.length.likely, least))
+        return replace(_usage_for(length), output_tokens=written)
 
 
 class Transcriptions(_Recordings):
@@ -123,6 +135,15 @@ def _usage_for(milliseconds: int) -> Usage:
     heard = -(-milliseconds * HEARD_A_SECOND // 1000)
     written = -(-milliseconds * WRITTEN_A_SECOND // 1000)
     return Usage(input_tokens=heard, output_tokens=written, input_audio_tokens=heard, milliseconds=milliseconds)
+
+
+def _last_time(subtitles: str) -> int:
+    """Milliseconds at which the last subtitle ends (SRT and WebVTT)."""
+    found = _ENDS.findall(subtitles[-4000:])
+    if not found:
+        return 0
+    hours, minutes, seconds, thousandths = (int(digits or 0) for digits in found[-1])
+    return ((hours * 60 + minutes) * 60 + seconds) * 1000 + thousandths
 
 
 def _is_true(text: str | None) -> bool:

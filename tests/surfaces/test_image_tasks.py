@@ -98,3 +98,33 @@ def test_a_refused_prompt_costs_nothing(fresh: Vendor, customer: Customer) -> No
     assert answer.headers["x-should-retry"] == "false"
     (entry,) = fresh.operator.entries(customer, count=1)
     assert (entry["status"], entry["charged"]) == ("released", "0")
+
+
+@pytest.mark.parametrize(("said", "code"), [({"n": ""}, 200), ({"n": "abc"}, 400), ({"n[]": "abc"}, 200)])
+def test_a_number_in_a_form(fresh: Vendor, customer: Customer, said: dict[str, str], code: int) -> None:
+    model = fresh.model("image", None, "gemini")
+    fresh.answers(MADE)
+    data = {"model": model, "prompt": PROMPT, **said}
+    files = {"image": ("a.png", PICTURE, "image/png")}
+    answer = fresh.http.post("/v1/images/edits", data=data, files=files, headers=customer.headers)
+    assert answer.status_code == code, answer.text
+
+
+@pytest.mark.parametrize(("count", "megabytes"), [(1, 21), (11, 1)])
+def test_pictures_are_refused_before_they_are_read(
+    fresh: Vendor, customer: Customer, count: int, megabytes: int
+) -> None:
+    model = fresh.model("image", {"per_image": "1"}, "gemini")
+    files = [("image[]", ("a.png", PICTURE + bytes(megabytes * 2**20), "image/png"))] * count
+    data = {"model": model, "prompt": PROMPT}
+    answer = fresh.http.post("/v1/images/edits", data=data, files=files, headers=customer.headers)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "image"), answer.text
+    assert not fresh.operator.entries(customer)
+
+
+def test_half_a_character_is_no_reason_to_refuse(fresh: Vendor, customer: Customer) -> None:
+    model = fresh.model("image", None)
+    fresh.answers({"created": 1, "data": [{"b64_json": "x"}]})
+    body = b'{"model":"%s","prompt":"x","image":"\\ud83d"}' % model.encode()
+    headers = {**customer.headers, "content-type": "application/json"}
+    assert fresh.http.post("/v1/images/generations", content=body, headers=headers).status_code == 200

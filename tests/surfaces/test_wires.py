@@ -345,3 +345,42 @@ def test_moderations_have_a_default_model(fresh: Vendor, operator: Operator, cus
     assert answer.status_code == 200, answer.text
     assert fresh.received().json() == {"input": "a", "model": UPSTREAM_MODEL}
     operator.call("DELETE", f"/models/{model}")
+
+
+@pytest.mark.parametrize(
+    "disposition",
+    [
+        r'form-data; name=x\; filename="; name=model; y="',
+        r'form-data; name="x\\"; filename="a"',
+        r'form-data; name="x\""',
+    ],
+)
+def test_a_form_says_the_same_to_every_reader(fresh: Vendor, operator: Operator, disposition: str) -> None:
+    customer, model = operator.customer(), fresh.model("audio", None)
+    parts = [
+        f'form-data; name="model"\r\n\r\n{model}',
+        'form-data; name="file"; filename="a.webm"\r\n\r\nxxxx',
+        f"{disposition}\r\n\r\ndear",
+    ]
+    body = "".join(f"--B\r\nContent-Disposition: {part}\r\n" for part in parts) + "--B--\r\n"
+    headers = {**customer.headers, "content-type": "multipart/form-data; boundary=B"}
+    answer = fresh.http.post("/v1/audio/transcriptions", content=body.encode(), headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_form")
+    assert not fresh.recorder.requests
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("Shot 3.45\u202fPM.png", None), ("録音\u3000一.wav", None), ("👩‍💻.wav", None), ("a\\b.wav", "a%5Cb.wav")],
+)
+def test_file_names_pass(fresh: Vendor, operator: Operator, name: str, told: str | None) -> None:
+    customer, model = operator.customer(), fresh.model("audio", None)
+    fresh.answers({"text": "Hi."})
+    body = (
+        f'--B\r\nContent-Disposition: form-data; name="model"\r\n\r\n{model}\r\n'
+        f'--B\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\nxx\r\n--B--\r\n'
+    )
+    headers = {**customer.headers, "content-type": "multipart/form-data; boundary=B"}
+    answer = fresh.http.post("/v1/audio/transcriptions", content=body.encode(), headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert f'filename="{told or name}"'.encode() in fresh.received().body

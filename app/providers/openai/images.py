@@ -48,6 +48,9 @@ _RATIO = re.compile(r"([1-9]\d{0,4}):([1-9]\d{0,4})", re.ASCII)
 
 _STANDARD_PIXELS = 1536 * 1024
 _HELD_TOKENS: Mapping[str, int] = MappingProxyType({"low": 500, "medium": 2100})
+_FAITHFUL = 6240
+"""Tokens that a picture of high fidelity costs beside the formula's, at the most (OpenAI's image guide; not verified)."""
+
 _MOST_HELD_TOKENS = 8300
 """Output tokens that are held for a picture of the largest standard size, by quality; larger ones have more.
 
@@ -138,7 +141,7 @@ def units(job: Job, *, exact: bool) -> Usage:
         return asked
     made = held_tokens(asked.traits) * job.count
     words = -(-len(job.prompt.encode()) // _BYTES_PER_TOKEN)
-    shown = MOST * len(job.images)
+    shown = shown_tokens(job.extra.get("input_fidelity")) * len(job.images)
     return replace(
         asked,
         input_tokens=words + shown,
@@ -146,6 +149,13 @@ def units(job: Job, *, exact: bool) -> Usage:
         output_tokens=made,
         output_image_tokens=made,
     )
+
+
+def shown_tokens(fidelity: object, *, most: bool = False) -> int:
+    """Input tokens of a picture to start from. `fidelity`: the request's `input_fidelity`; what a model does without one
+    isn't known here, and at the `most` it is faithful.
+    """
+    return MOST + _FAITHFUL if fidelity == "high" or (most and fidelity != "low") else MOST
 
 
 def held_tokens(asked: Mapping[str, str]) -> int:

@@ -104,6 +104,9 @@ class ObjectSending:
     def stream_type(self, said: str) -> bytes | None:
         return None
 
+    def comes_whole(self, said: str) -> bool:
+        return False
+
     def open_tap(self) -> Tap:
         raise NotImplementedError("calls about objects aren't streamed")
 

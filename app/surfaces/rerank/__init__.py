@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +13,7 @@ from app.errors import invalid_request
 from app.formats.base import Tap
 from app.formats.body import read_field, read_fields, read_model, read_required
 from app.surfaces.base import OpenAISurface, SurfaceRequest
-from app.surfaces.counting import bound_inputs, count_inputs, fair_inputs
+from app.surfaces.counting import Inputs, bound_inputs, count_inputs, fair_inputs
 from app.surfaces.rerank.facts import MAX_DOCUMENTS, RerankFacts
 from app.surfaces.rerank.wires import CohereRerank, JinaRerank
 
@@ -39,12 +40,11 @@ class Rerank(OpenAISurface):
         fields = read_fields(body)
         model = read_model(fields)
         facts = _read_facts(fields, path == COHERE_PATH)
-        inputs = _inputs(facts)
         units = facts.search_units()
         return SurfaceRequest(
             model=model,
-            most=Usage(input_tokens=bound_inputs(inputs), search_units=units),
-            fair=Usage(input_tokens=fair_inputs(inputs), search_units=units),
+            most=Usage(input_tokens=_tokens(facts, bound_inputs), search_units=units),
+            fair=Usage(input_tokens=_tokens(facts, fair_inputs), search_units=units),
             wire="cohere" if path == COHERE_PATH else "jina",
             body=body,
             fields=fields,
@@ -53,7 +53,7 @@ class Rerank(OpenAISurface):
 
     def estimate(self, request: SurfaceRequest, tap: Tap | None, answer: bytes) -> Usage:
         facts: RerankFacts = request.facts
-        return Usage(input_tokens=count_inputs(_inputs(facts)), search_units=facts.search_units())
+        return Usage(input_tokens=_tokens(facts, count_inputs), search_units=facts.search_units())
 
 
 def _read_facts(fields: dict[str, msgspec.Raw], cohere: bool) -> RerankFacts:
@@ -83,6 +83,6 @@ def _text_of(document: object, place: int) -> str | None:
     raise invalid_request(f"'documents[{place}]' must be a string or an object.", "documents", "invalid_type")
 
 
-def _inputs(facts: RerankFacts) -> list[str]:
-    """What a reranker reads: the query with each document."""
-    return [f"{facts.query} {text or ''}" for text in facts.texts]
+def _tokens(facts: RerankFacts, count: Callable[[Inputs], int]) -> int:
+    """Of what a reranker reads: the query with each document."""
+    return count([facts.query]) * len(facts.texts) + count([text for text in facts.texts if text])
